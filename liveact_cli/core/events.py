@@ -1,0 +1,53 @@
+"""What a long piece of work tells its consumers: progress bars, logs and programs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth knowing that needs no action, such as the seed that was drawn."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Something that is probably not meant, such as a silent recording; the work goes on."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDone:
+    """One chunk was generated, drawn and given to the encoder, `seconds` after the start.
+
+    `frames` is the number of frames so far; `stages` says how many seconds each stage worked on
+    this chunk (stages overlap, so they add up to more than the time that passed).
+    """
+
+    index: int
+    chunks: int
+    frames: int
+    total_frames: int
+    seconds: float
+    stages: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The file is in place: `duration` is its length, `seconds` the wall time it took.
+
+    `first_frame` is when the first frame was drawn, in seconds after the start.
+    """
+
+    output: Path
+    frames: int
+    duration: float
+    seconds: float
+    first_frame: float
+
+
+Event = Note | Caution | ChunkDone | Finished
