@@ -1,0 +1,187 @@
+"""ConvKV memory: what a chunk remembers of its past, at constant size (paper section 3).
+
+Every denoising step has a bank of its own, because a chunk attends to the keys and values that
+its neighbours left *at the same step*: that is Neighbor Forcing at inference. Keys are kept
+unrotated; positions are given at reading.
+
+Shapes: B batch, S tokens per frame, T tokens, N heads, H head dim, R fold ratio.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from liveact_cli.core.geometry import MemoryPolicy
+
+Fold = Literal["shared", "separate", "mean"]
+"""How frames fold: K's learned weights for K and V (as released), a set for each, or the mean."""
+
+
+class FoldWeights(NamedTuple):
+    """Depth-wise weights `[R, N, H]` of one layer; None folds by the mean."""
+
+    k: Tensor | None
+    v: Tensor | None
+
+
+def fold_tokens(x_BTNH: Tensor, weight_RNH: Tensor | None, ratio: int) -> Tensor:
+    """Merge every `ratio` neighbouring tokens into one: `[B, T, N, H]` -> `[B, T/R, N, H]`.
+
+    A depth-wise convolution with kernel = stride = ratio over the token axis. It never mixes
+    channels, so it commutes with any split over heads.
+    """
+    groups = torch.unflatten(x_BTNH, 1, (-1, ratio))
+    return groups.mean(2) if weight_RNH is None else (groups * weight_RNH).sum(2)
+
+
+class LayerMemory:
+    """The window of one layer at one step; `append` is its only mutation."""
+
+    def __init__(
+        self, policy: MemoryPolicy, tokens_per_frame: int, fold: FoldWeights, k: Tensor, v: Tensor
+    ) -> None:
+        """Take empty buffers `k`, `v` of `[B, window * S, N, H]`."""
+        self.policy = policy
+        self.tokens_per_frame = tokens_per_frame
+        self.fold = fold
+        self.k = k
+        self.v = v
+        self.filled = 0
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Remember a chunk's keys and values `[B, T, N, H]`; return all that it attends to.
+
+        The returned tensors are views that the next call overwrites.
+        """
+        policy = self.policy
+        chunk = 0 if self.filled == 0 else 1
+        if k.shape[1] != policy.chunk_size(chunk) * self.tokens_per_frame:
+            raise ValueError(
+                f"a chunk of {k.shape[1]} tokens does not fit: the memory expects "
+                f"{policy.chunk_size(chunk)} frames of {self.tokens_per_frame} tokens"
+            )
+        if self.filled == policy.window:
+            self._compress(self.k, self.fold.k)
+            self._compress(self.v, self.fold.v)
+        slots = policy.current(chunk)
+        self._frames(self.k, slots).copy_(k)
+        self._frames(self.v, slots).copy_(v)
+        self.filled = slots.stop
+        return self.filled_part()
+
+    def filled_part(self) -> tuple[Tensor, Tensor]:
+        """Return views of the keys and values remembered so far."""
+        held = slice(0, self.filled)
+        return self._frames(self.k, held), self._frames(self.v, held)
+
+    def _frames(self, buffer: Tensor, slots: slice) -> Tensor:
+        size = self.tokens_per_frame
+        return buffer[:, slots.start * size : slots.stop * size]
+
+    def _compress(self, buffer: Tensor, weight: Tensor | None) -> None:
+        """Fold the past and move the recent frames, so that a chunk's room becomes free."""
+        policy = self.policy
+        source = self._frames(buffer, policy.fold_source)
+        folded = fold_tokens(source, weight, policy.ratio)
+        # The recent frames may overlap their own target when `recent` exceeds a chunk.
+        recent = self._frames(buffer, policy.recent_source).clone()
+        self._frames(buffer, policy.folded_slots).copy_(folded)
+        self._frames(buffer, policy.recent_slots).copy_(recent)
+
+
+class Bank:
+    """The memory of all layers at one denoising step."""
+
+    def __init__(self, layers: Sequence[LayerMemory]) -> None:
+        """Hold one `LayerMemory` per layer."""
+        self.layers = tuple(layers)
+
+    def layer(self, index: int) -> LayerMemory:
+        """Return the memory of layer number `index`."""
+        return self.layers[index]
+
+
+class ConvMemory:
+    """The whole memory: one bank per denoising step, all buffers allocated up front."""
+
+    def __init__(
+        self,
+        policy: MemoryPolicy,
+        tokens_per_frame: int,
+        folds: Sequence[FoldWeights],
+        *,
+        steps: Iterable[int],
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """Allocate for one video (B = 1); `folds` has one entry per layer."""
+        self.policy = policy
+        shape = (1, policy.window * tokens_per_frame, heads, head_dim)
+
+        def layer(fold: FoldWeights) -> LayerMemory:
+            k = torch.zeros(shape, dtype=dtype, device=device)
+            return LayerMemory(policy, tokens_per_frame, fold, k, torch.zeros_like(k))
+
+        self.banks = {step: Bank([layer(fold) for fold in folds]) for step in steps}
+
+    def bank(self, step: int) -> Bank:
+        """Return the bank of denoising step number `step`."""
+        return self.banks[step]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the buffers take; they never grow."""
+        return sum(layer.k.nbytes + layer.v.nbytes for _, layer in self._layers())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies named `step{i}.layer{j}.k` and `.v` of all that is remembered."""
+        state: dict[str, Tensor] = {}
+        for name, layer in self._layers():
+            k, v = layer.filled_part()
+            state |= {f"{name}.k": k.clone(), f"{name}.v": v.clone()}
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state()` of a memory of the same sizes."""
+        for name, layer in self._layers():
+            k, v = state[f"{name}.k"], state[f"{name}.v"]
+            frames, rest = divmod(k.shape[1], layer.tokens_per_frame)
+            if rest or frames not in (0, self.policy.first_chunk, self.policy.window):
+                raise ValueError(f"{name}.k holds {k.shape[1]} tokens, which no memory does")
+            layer.filled = frames
+            for held, value in zip(layer.filled_part(), (k, v), strict=True):
+                held.copy_(value)
+
+    def _layers(self) -> Iterable[tuple[str, LayerMemory]]:
+        for step, bank in self.banks.items():
+            for index, layer in enumerate(bank.layers):
+                yield f"step{step}.layer{index}", layer
+
+
+def chain_windows(
+    x_BTNH: Tensor, policy: MemoryPolicy, tokens_per_frame: int, weight: Tensor | None
+) -> list[Tensor]:
+    """Return what `LayerMemory.append` would give for each chunk of a whole chain, differentiably.
+
+    The memory is linear in keys and values, so the windows of all chunks follow without running
+    the chunks one by one: training needs no roll-out.
+    """
+    size = tokens_per_frame
+
+    def frames(x: Tensor, slots: slice) -> Tensor:
+        return x[:, slots.start * size : slots.stop * size]
+
+    first, chunk = policy.first_chunk * size, policy.chunk * size
+    windows = [x_BTNH[:, :first]]
+    for start in range(first, x_BTNH.shape[1], chunk):
+        past = windows[-1]
+        if past.shape[1] > first:
+            folded = fold_tokens(frames(past, policy.fold_source), weight, policy.ratio)
+            kept = (frames(past, policy.anchor_slots), folded, frames(past, policy.recent_source))
+            past = torch.cat(kept, 1)
+        windows.append(torch.cat((past, x_BTNH[:, start : start + chunk]), 1))
+    return windows
