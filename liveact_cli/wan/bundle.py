@@ -1,0 +1,128 @@
+"""All of liveact-18b but the transformer: what it hears, reads, sees and draws."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from liveact_cli.core.errors import UsageError
+from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.core.units import Size
+from liveact_cli.wan.audio_rows import SpeechEncoder
+from liveact_cli.wan.clip import ClipVision
+from liveact_cli.wan.frames import WanFrameDecoder
+from liveact_cli.wan.text import TextEncoder
+from liveact_cli.wan.vae import WanVae
+from liveact_cli.wan.wav2vec2 import Wav2Vec2
+from liveact_cli.weights.store import WanFiles, find_audio_encoder, wan_files
+
+# Pixels that a side must be a multiple of: 8 for the VAE, times 2 for the transformer's patches.
+PIXEL_STEP: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a picture gives: `image_tokens` `[257, width]` and `y` `[4 + C, window, h, w]`."""
+
+    image_tokens: Tensor
+    y: Tensor
+
+
+class WanModel:
+    """The codecs of one checkpoint on one device; each is loaded when it is first needed."""
+
+    def __init__(
+        self,
+        files: WanFiles,
+        audio_encoder: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        policy: MemoryPolicy,
+        prompt_cache: Path | None,
+        vae_overlap: bool,
+        vae_tile: int | None,
+    ) -> None:
+        self._files, self._device, self._dtype = files, device, dtype
+        self._policy = policy
+        self._overlap, self._tile = vae_overlap, vae_tile
+        self.audio_encoder = SpeechEncoder(Wav2Vec2(audio_encoder, device, torch.float32))
+        self.prompt_encoder = TextEncoder(
+            files.text_encoder, files.tokenizer, files.text_len, device, dtype, prompt_cache
+        )
+        self.vae = WanVae(files.vae, device, dtype)
+
+    def see(self, image: Tensor) -> Sight:
+        """Encode an image `[3, H, W]` in [-1, 1]; CLIP is let go afterwards."""
+        clip = ClipVision(self._files.image_encoder, self._device, self._dtype)
+        tokens = clip.encode(image)
+        stride = self.vae.sizes.temporal_stride
+        latents = self.vae.encode_reference(image, 1 + (self._policy.window - 1) * stride)
+        # The mask says which pixel frames are given: the image only, in all 4 of its channels.
+        mask = latents.new_zeros(stride, *latents.shape[1:])
+        mask[:, 0] = 1.0
+        return Sight(tokens, torch.cat([mask, latents]))
+
+    def frame_decoder(self) -> WanFrameDecoder:
+        """Return a decoder for one video."""
+        return WanFrameDecoder(self.vae, overlap=self._overlap, tile=self._tile)
+
+    def latent_size(self, size: Size) -> tuple[int, int]:
+        """Height and width in latent pixels; raises UsageError for sides that do not divide."""
+        if size.width % PIXEL_STEP or size.height % PIXEL_STEP:
+            near = Size(*(max(PIXEL_STEP, PIXEL_STEP * round(n / PIXEL_STEP)) for n in size))
+            raise UsageError(
+                f"liveact-18b draws sides that are multiples of {PIXEL_STEP} pixels, not {size}",
+                f"--size {near} is the nearest",
+            )
+        stride = self.vae.sizes.spatial_stride
+        return size.height // stride, size.width // stride
+
+
+def load_wan(
+    folder: Path,
+    audio_encoder: Path | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    policy: MemoryPolicy | None = None,
+    prompt_cache: Path | None = None,
+    vae_overlap: bool = False,
+    vae_tile: int | None = None,
+) -> WanModel:
+    """Load the parts around the transformer of the checkpoint in `folder`.
+
+    `audio_encoder` is wav2vec2's folder; without it, it is looked for in and beside `folder`.
+    `prompt_cache` is a folder for the text encoder's results. `vae_overlap` decodes as the
+    released code does, `vae_tile` (latent pixels a side) in pieces. Raises WeightsError for what
+    is missing or damaged.
+    """
+    return WanModel(
+        wan_files(folder),
+        find_audio_encoder(folder, audio_encoder),
+        torch.device(device),
+        dtype,
+        policy=policy or MemoryPolicy(),
+        prompt_cache=prompt_cache,
+        vae_overlap=vae_overlap,
+        vae_tile=vae_tile,
+    )
+
+
+def fit_picture(picture: NDArray[np.uint8], size: Size) -> Tensor:
+    """Scale RGB `[H, W, 3]` to cover `size`, cut out the centre -> `[3, H, W]` in [-1, 1]."""
+    height, width = picture.shape[:2]
+    zoom = max(size.width / width, size.height / height)
+    scaled = Size(max(size.width, round(width * zoom)), max(size.height, round(height * zoom)))
+    left, top = (scaled.width - size.width) // 2, (scaled.height - size.height) // 2
+    image = Image.fromarray(picture)
+    if scaled != (width, height):
+        image = image.resize(scaled, Image.Resampling.LANCZOS)
+    image = image.crop((left, top, left + size.width, top + size.height))
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).copy())
+    return pixels.permute(2, 0, 1) / 127.5 - 1.0

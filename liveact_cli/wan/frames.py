@@ -1,0 +1,155 @@
+"""Latents of one chunk after another -> frames: the Wan VAE behind the FrameDecoder protocol."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from liveact_cli.core.errors import UsageError
+from liveact_cli.wan.vae import WanVae, to_frames
+from liveact_cli.wan.vae_stream import State, StreamDecoder
+
+Frames = Iterator[NDArray[np.uint8]]
+
+# The released code decodes each chunk afresh behind this many latent frames of the chunk before.
+RELEASED_OVERLAP = 3
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one axis in latent pixels: what is kept of it, and what is decoded for that."""
+
+    start: int
+    stop: int
+    seen_start: int
+    seen_stop: int
+
+
+def pieces(length: int, side: int, halo: int) -> list[Piece]:
+    """Cut `length` latent pixels evenly in pieces of at most `side`, each seen with `halo` more."""
+    count = -(-length // side)
+    edges = [round(i * length / count) for i in range(count + 1)]
+    return [Piece(a, b, max(0, a - halo), min(length, b + halo)) for a, b in pairwise(edges)]
+
+
+class WanFrameDecoder:
+    """FrameDecoder over the Wan VAE: one causal stream, its state kept from chunk to chunk.
+
+    `tile` (latent pixels a side) bounds memory: the decoder's local part, nearly all of its
+    memory, runs piece by piece, each with its own state and `halo` latent pixels around it (13
+    cover its whole field of view; 6 stay within two grey levels). `latents_per_call` bounds
+    memory in time, exactly. `overlap` decodes as the released code does instead.
+    """
+
+    def __init__(
+        self,
+        vae: WanVae,
+        *,
+        overlap: bool = False,
+        tile: int | None = None,
+        halo: int = 6,
+        latents_per_call: int = 8,
+    ) -> None:
+        if (tile is not None and tile < 1) or halo < 0 or latents_per_call < 1:
+            raise UsageError(
+                f"tile {tile}, halo {halo}, latents per call {latents_per_call}: must be positive",
+                "a tile of 32 latent pixels is 256 pixels a side",
+            )
+        self._vae, self._stream = vae, vae.stream()
+        self._overlap, self._tile, self._halo = overlap, tile, halo
+        self._per_call = latents_per_call
+        self._states: dict[str, State] = {}
+        self._tail: Tensor | None = None
+
+    def decode(self, latent: Tensor) -> Frames:
+        """Decode the next chunk `[C, F, h, w]` -> RGB frames `[H, W, 3]`, in order."""
+        if not self._overlap:
+            yield from self._continue(latent)
+            return
+        behind = self._tail
+        self._tail = latent[:, -RELEASED_OVERLAP:].clone()
+        self._states = {}
+        if behind is None:
+            yield from self._continue(latent)
+            return
+        stride = self._vae.sizes.temporal_stride
+        skip = 1 + (behind.shape[1] - 1) * stride
+        both = torch.cat([behind, latent.to(behind)], dim=1)
+        yield from islice(self._continue(both), skip, None)
+
+    def video(self, latent: Tensor) -> Tensor:
+        """Decode a stream's next latents as `decode` does, before rounding: `[3, T, H, W]`."""
+        return torch.cat(list(self._videos(latent)), dim=1)
+
+    def flush(self) -> Frames:
+        """Nothing: a causal decoder holds no frame back."""
+        return iter(())
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next chunk needs, by name."""
+        if self._overlap:
+            return {} if self._tail is None else {"tail": self._tail}
+        return {
+            f"{part}/{name}": value
+            for part, state in self._states.items()
+            for name, value in state.items()
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on where `state` was taken."""
+        self._states, self._tail = {}, state.get("tail")
+        for key, value in state.items():
+            part, _, name = key.partition("/")
+            if name:
+                placed = value.to(self._vae.device, self._vae.dtype)
+                self._states.setdefault(part, {})[name] = placed
+
+    def _continue(self, latent: Tensor) -> Frames:
+        for video in self._videos(latent):
+            yield from to_frames(video)
+
+    def _videos(self, latent: Tensor) -> Iterator[Tensor]:
+        """Go on with the stream, or begin it where there is no state; video `[3, T, H, W]`."""
+        while latent.shape[1]:
+            first = not self._states
+            take = 1 if first else self._per_call
+            part, latent = latent[:, :take], latent[:, take:]
+            yield self._step(part, first)
+
+    @torch.inference_mode()
+    def _step(self, latent: Tensor, first: bool) -> Tensor:
+        """Decode `[C, F, h, w]` -> video `[3, T, H, W]` in [-1, 1]; F = 1 where `first`."""
+        stem = self._states.setdefault("stem", {})
+        features = self._stream.stem(self._vae.denormalised(latent), stem)
+        if self._tile is None:
+            body = self._states.setdefault("body", {})
+            return self._stream.body(features, body, first)[0].clamp(-1.0, 1.0)
+        return self._by_tiles(self._stream, features, first)
+
+    def _by_tiles(self, stream: StreamDecoder, features: Tensor, first: bool) -> Tensor:
+        assert self._tile is not None
+        scale = self._vae.sizes.spatial_stride
+        height, width = features.shape[-2:]
+        rows = []
+        for row in pieces(height, self._tile, self._halo):
+            across = []
+            for column in pieces(width, self._tile, self._halo):
+                seen = features[
+                    ..., row.seen_start : row.seen_stop, column.seen_start : column.seen_stop
+                ]
+                state = self._states.setdefault(f"tile {row.start} {column.start}", {})
+                video = stream.body(seen.contiguous(), state, first)[0]
+                top, left = row.start - row.seen_start, column.start - column.seen_start
+                across.append(
+                    video[
+                        ...,
+                        top * scale : (top + row.stop - row.start) * scale,
+                        left * scale : (left + column.stop - column.start) * scale,
+                    ]
+                )
+            rows.append(torch.cat(across, dim=-1))
+        return torch.cat(rows, dim=-2).clamp(-1.0, 1.0)
