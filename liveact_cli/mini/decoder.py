@@ -1,0 +1,250 @@
+"""Latents to motion curves, and motion curves to frames: a causal stream that keeps its state.
+
+A chunk sees its neighbour only through a noisy memory, so head and brows would jump a little at
+chunk boundaries. `MotionDecoder` continues every slow curve where it was, at the speed it had, and
+lets the difference fade over most of a chunk; nothing is delayed for it.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liveact_cli.mini.codec import MotionCodec
+from liveact_cli.mini.motion import (
+    CHANNEL_INDEX,
+    MOTION_FPS,
+    NUM_CHANNELS,
+    group_slices,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FADE: Final = 24
+"""Video frames over which a seam's difference fades; less than any chunk but the first has."""
+SLOW_REGIONS: Final = ("brows", "head")
+STEADYING: Final = 2.0
+"""Standard deviation in frames of the smoothing of the slow curves: it takes the model's tremble,
+less than 0.2 degrees at the rate of the latent frames, and leaves nods as they are."""
+SIGNED: Final = frozenset({"yaw", "pitch", "roll", "tx", "ty", "scale"})
+CLOSING: Final = (0.20, 0.42)
+"""`mouthClose` from which lips begin to seal, and from which they are sealed (dev split)."""
+TOUCHING: Final = (0.12, 0.30)
+"""The same for `mouthRollLower` and the teeth."""
+TOUCHING_JAW: Final = 0.11
+SHUTTING: Final = (0.30, 0.65)
+"""Lid closure from which a blink is meant, and from which the lids are shut."""
+BEHIND: Final = 2
+"""Frames that interpolation to another frame rate looks ahead."""
+
+
+class Renderer(Protocol):
+    """Draws one frame: motion `[NUM_CHANNELS]` -> RGB `[H, W, 3]`."""
+
+    def render(self, motion: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+        """Draw a frame."""
+        ...
+
+
+def _rise(values: "NDArray[np.float32]", low: float, high: float) -> "NDArray[np.float32]":
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
+
+
+def meet_lips(motion: "NDArray[np.float32]") -> None:
+    """Let lips that almost meet do meet, in place: motion `[n, NUM_CHANNELS]`.
+
+    What the model says about lips is a mean over what the sound leaves open, and the mean of closed
+    and open is never closed; people notice a missed closure more than an early one. So closing (and
+    the lower lip against the teeth) counts as meant from `CLOSING` (`TOUCHING`) on.
+    """
+    index = CHANNEL_INDEX
+    closed = _rise(motion[:, index["mouthClose"]], *CLOSING)
+    touch = _rise(motion[:, index["mouthRollLower"]], *TOUCHING) * (1.0 - closed)
+    parting = (1.0 - closed) * (1.0 - 0.85 * touch)
+    for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel"):
+        motion[:, index[name]] *= parting
+    jaw = motion[:, index["jawOpen"]]
+    motion[:, index["jawOpen"]] = jaw + touch * (np.minimum(jaw, TOUCHING_JAW) - jaw)
+    for name, weight, full in (
+        ("mouthClose", closed, 1.0),
+        ("mouthPress", closed, 0.5),
+        ("mouthRollLower", touch, 0.6),
+    ):
+        motion[:, index[name]] = np.maximum(motion[:, index[name]], full * weight)
+
+
+def shut_lids(motion: "NDArray[np.float32]") -> None:
+    """Let lids that are more than half way shut do shut, in place; the same mean as for lips."""
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        lid = motion[:, CHANNEL_INDEX[name]]
+        motion[:, CHANNEL_INDEX[name]] = lid + _rise(lid, *SHUTTING) * (1.0 - lid)
+
+
+def _limits() -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+    low = np.zeros(NUM_CHANNELS, np.float32)
+    high = np.ones(NUM_CHANNELS, np.float32)
+    for name in ("gazeX", "gazeY"):
+        low[CHANNEL_INDEX[name]] = -1.0
+    for name in SIGNED:
+        low[CHANNEL_INDEX[name]], high[CHANNEL_INDEX[name]] = -np.inf, np.inf
+    return low, high
+
+
+LOW, HIGH = _limits()
+
+
+class MotionDecoder:
+    """Decodes chunk after chunk of latents to motion at 25 fps."""
+
+    def __init__(self, codec: MotionCodec, *, mend: bool = True) -> None:
+        """`mend` joins the slow curves at chunk boundaries."""
+        self.codec = codec
+        self.mend = mend
+        self.tail: Tensor | None = None
+        names = [group for group in group_slices() if group.name in SLOW_REGIONS]
+        self.slow = torch.cat([torch.arange(group.start, group.stop) for group in names])
+
+    def decode(self, latent: Tensor) -> "NDArray[np.float32]":
+        """Return motion `[n, NUM_CHANNELS]` of the next chunk's latent `[C, F, 1, regions]`.
+
+        The first chunk of a recording makes `4F - 3` frames, every other `4F`.
+        """
+        motion = self.codec.decode(latent.cpu(), first=self.tail is None)
+        if self.tail is not None and self.mend:
+            self._join(motion)
+        self._steady(motion)
+        self.tail = motion[-3:].clone()
+        values = np.clip(motion.numpy(), LOW, HIGH)
+        meet_lips(values)
+        shut_lids(values)
+        return values
+
+    def _join(self, motion: Tensor) -> None:
+        """Continue the slow curves from the tail: a cubic that ends in the new curve."""
+        assert self.tail is not None
+        past, new = self.tail[:, self.slow], motion[:4, self.slow]
+        speed = 0.5 * (past[-1] - past[0])
+        own_speed = (new[3] - new[0]) / 3.0
+        gap = past[-1] + speed - new[0]
+        count = min(FADE, len(motion))
+        t = (torch.arange(count) / FADE)[:, None]
+        fade = (1 + 2 * t) * (1 - t).square()
+        drift = t * (1 - t).square() * FADE
+        motion[:count, self.slow] += gap * fade + (speed - own_speed) * drift
+
+    def _steady(self, motion: Tensor) -> None:
+        """Smooth the slow curves within the chunk; beyond its ends they go on straight."""
+        slow = motion[:, self.slow]
+        reach = round(3 * STEADYING)
+        ahead = torch.arange(1, reach + 1)[:, None]
+        count = min(3, len(slow) - 1)
+        first = slow[0] - ahead.flip(0) * (slow[count] - slow[0]) / count
+        last = slow[-1] + ahead * (slow[-1] - slow[-1 - count]) / count
+        offsets = torch.arange(-reach, reach + 1)
+        kernel = torch.exp(-0.5 * (offsets / STEADYING) ** 2)
+        windows = torch.cat([first, slow, last]).unfold(0, len(kernel), 1)
+        motion[:, self.slow] = windows @ (kernel / kernel.sum())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what decoding must remember."""
+        return {} if self.tail is None else {"tail": self.tail}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        self.tail = state.get("tail")
+
+
+class CurveResampler:
+    """Resamples motion at 25 fps to another frame rate by cubic interpolation, as a stream.
+
+    Output frame j shows the moment (j + 1/2) / fps, the middle of its time on screen.
+    """
+
+    def __init__(self, fps: float) -> None:
+        """Take the output frame rate."""
+        self.step = MOTION_FPS / fps
+        self.held = np.zeros((0, NUM_CHANNELS), np.float32)
+        self.first = 0
+        self.made = 0
+
+    def push(self, motion: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Take the next motion frames; return the output frames that are certain."""
+        self.held = np.concatenate([self.held, motion])
+        return self._make(self.first + len(self.held) - BEHIND)
+
+    def flush(self) -> "NDArray[np.float32]":
+        """Return the rest: the last motion frame holds."""
+        return self._make(self.first + len(self.held))
+
+    def _make(self, limit: float) -> "NDArray[np.float32]":
+        """Return all output frames whose moment lies before motion frame `limit`."""
+        known = self.first + len(self.held)
+        count = 0
+        while (self.made + count + 0.5) * self.step <= limit:
+            count += 1
+        if not count:
+            return np.zeros((0, NUM_CHANNELS), np.float32)
+        place = (self.made + np.arange(count) + 0.5) * self.step - 0.5
+        base = np.floor(place).astype(int)
+        t = (place - base).astype(np.float32)[:, None]
+        a, b, c, d = (
+            self.held[np.clip(base + k, 0, known - 1).clip(self.first) - self.first]
+            for k in (-1, 0, 1, 2)
+        )
+        slope_b, slope_c = 0.5 * (c - a), 0.5 * (d - b)
+        curve = b + t * (slope_b + t * (3 * (c - b) - 2 * slope_b - slope_c))
+        curve += t**3 * (2 * (b - c) + slope_b + slope_c)
+        self.made += count
+        keep = max(0, int((self.made + 0.5) * self.step - 0.5) - 2 - self.first)
+        self.held, self.first = self.held[keep:], self.first + keep
+        return np.clip(curve, LOW, HIGH)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what resampling must remember."""
+        return {
+            "held": torch.from_numpy(self.held.copy()),
+            "counts": torch.tensor([self.first, self.made]),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        self.held = state["held"].numpy().copy()
+        self.first, self.made = (int(value) for value in state["counts"])
+
+
+class MotionFrameDecoder:
+    """The `FrameDecoder` of liveact-mini: latents to frames of the reference picture in motion."""
+
+    def __init__(self, codec: MotionCodec, renderer: Renderer, fps: float = MOTION_FPS) -> None:
+        """Draw with `renderer` at `fps` frames a second."""
+        self.motion = MotionDecoder(codec)
+        self.resampler = CurveResampler(fps)
+        self.renderer = renderer
+
+    def decode(self, latent: Tensor) -> "Iterator[NDArray[np.uint8]]":
+        """Yield the frames `[H, W, 3]` that the next chunk's latent completes."""
+        for motion in self.resampler.push(self.motion.decode(latent)):
+            yield self.renderer.render(motion)
+
+    def flush(self) -> "Iterator[NDArray[np.uint8]]":
+        """Yield what the look-ahead still holds."""
+        for motion in self.resampler.flush():
+            yield self.renderer.render(motion)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what must be saved to go on later."""
+        parts = {"motion": self.motion.state(), "resampler": self.resampler.state()}
+        return {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        for name, part in (("motion", self.motion), ("resampler", self.resampler)):
+            prefix = f"{name}."
+            part.load_state(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )

@@ -1,0 +1,185 @@
+"""Separate the person from the background, so that the head moves and nothing behind it bends.
+
+The person is a premultiplied layer over a background that is filled in behind it. The matte is
+MediaPipe's selfie segmentation (Apache-2.0, 249 KB), sharpened along the picture's edges.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from liveact_cli.mini.face.geometry import Array, smoothstep
+from liveact_cli.mini.face.nets import RGB
+
+Float = NDArray[np.float32]
+
+_NET_SIDE = 256
+# The net sees a square of this many face heights: the head with hair and hat, and the shoulders.
+_REACH = 3.2
+_EDGE_CM = 0.12
+"""A seam this wide around the person moves along, so that no outline of the hair stays behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The person as premultiplied RGBA `[H, W, 4]` and the background RGB `[H, W, 3]` behind."""
+
+    person: NDArray[np.uint8]
+    background: RGB
+
+
+@numba.njit(cache=True, nogil=True, boundscheck=False)
+def lay_over(
+    person: NDArray[np.uint8], background: NDArray[np.uint8], out: NDArray[np.uint8]
+) -> None:
+    """Write premultiplied `person` `[h, w, 4]` over `background` `[h, w, 3]` to `out`."""
+    height, width = out.shape[:2]
+    for y in range(height):
+        for x in range(width):
+            clear = 255 - np.int32(person[y, x, 3])
+            for c in range(3):
+                value = np.int32(person[y, x, c])
+                if clear > 0:
+                    value += (clear * np.int32(background[y, x, c]) + 127) // 255
+                out[y, x, c] = value if value < 255 else 255
+
+
+def separate(picture: RGB, oval: Array, scale: float) -> Layers:
+    """Split a frame-sized picture; `oval` `[N, 2]` outlines the face, `scale` is px per cm.
+
+    The layers put together give the picture again.
+    """
+    matte = _matte(picture, oval, scale)
+    background = _fill(picture, matte, scale)
+    # What is darker than the background must be opaque; the layers then give the picture again.
+    ratio = picture.astype(np.float32) / np.maximum(background, 1).astype(np.float32)
+    opaque = np.where(matte > 0, np.maximum(matte, 1.0 - ratio.min(2)), 0.0)
+    alpha = np.ceil(opaque * 255 - 1e-3).astype(np.int32)[..., None]
+    behind = ((255 - alpha) * background.astype(np.int32) + 127) // 255
+    colour = np.clip(picture.astype(np.int32) - behind, 0, 255)
+    return Layers(np.concatenate([colour, alpha], axis=2).astype(np.uint8), background)
+
+
+@cache
+def _segmenter() -> Any:
+    data = files("liveact_cli").joinpath("data", "selfie_segmentation.tflite").read_bytes()
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _matte(picture: RGB, oval: Array, scale: float) -> Float:
+    """Return the person's opacity `[H, W]`, 0..1."""
+    height, width = picture.shape[:2]
+    centre = (oval.min(0) + oval.max(0)) / 2
+    zoom = _NET_SIDE / (_REACH * float(np.ptp(oval[:, 1])))
+    half = _NET_SIDE / 2
+    to_net = np.array([[zoom, 0, half - zoom * centre[0]], [0, zoom, half - zoom * centre[1]]])
+    source = picture
+    if zoom < 0.7:
+        source = cv2.GaussianBlur(picture, (0, 0), 0.4 / zoom)
+    crop = cv2.warpAffine(
+        source,
+        to_net,
+        (_NET_SIDE, _NET_SIDE),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    net = _segmenter()
+    net.set_tensor(net.get_input_details()[0]["index"], crop[None].astype(np.float32) / 255.0)
+    net.invoke()
+    rough = net.get_tensor(net.get_output_details()[0]["index"])[0, ..., 0]
+    matte = cv2.warpAffine(
+        rough,
+        to_net,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+    sharp = _guided(grey, matte, max(2, round(2.0 / zoom)))
+    face = np.zeros((height, width), np.uint8)
+    inner = centre + (oval - centre) * 0.96
+    cv2.fillPoly(face, [np.round(inner * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    solid = np.maximum(smoothstep((sharp - 0.45) / 0.45), face / 255.0).astype(np.float32)
+    size = 2 * max(1, round(_EDGE_CM * scale)) + 1
+    grown = cv2.dilate(solid, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    soft = cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.4 * _EDGE_CM * scale))
+    return np.asarray(np.clip(np.maximum(soft, solid) * 1.02 - 0.01, 0.0, 1.0), np.float32)
+
+
+def _guided(guide: Float, target: Float, radius: int, eps: float = 2e-3) -> Float:
+    """Return `target` smoothed so that it follows the edges of `guide` (He et al. 2013)."""
+
+    def mean(x: NDArray[Any]) -> Float:
+        return np.asarray(cv2.blur(x, (2 * radius + 1, 2 * radius + 1)), np.float32)
+
+    guide_mean, target_mean = mean(guide), mean(target)
+    covariance = mean(guide * target) - guide_mean * target_mean
+    variance = mean(guide * guide) - guide_mean * guide_mean
+    a = covariance / (variance + eps)
+    b = target_mean - a * guide_mean
+    return np.asarray(mean(a) * guide + mean(b), np.float32)
+
+
+def _fill(picture: RGB, matte: Float, scale: float) -> RGB:
+    """Return the picture with what the person covers filled in from around.
+
+    Near the outline the background is mirrored, which keeps its texture; farther in it is smooth.
+    """
+    known = matte <= 0.0
+    if not known.any():
+        return picture.copy()
+    smooth = _fill_smoothly(picture, known.astype(np.float32))
+    distance, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    y, x = np.mgrid[: known.shape[0], : known.shape[1]].astype(np.float32)
+    nearest_x, nearest_y = (
+        np.zeros(labels.max() + 1, np.float32),
+        np.zeros(labels.max() + 1, np.float32),
+    )
+    nearest_x[labels[known]], nearest_y[labels[known]] = x[known], y[known]
+    # Smoothed, so that neighbours with different nearest points do not tear the mirror image.
+    blur = max(1.0, 0.25 * scale)
+    away_x = cv2.GaussianBlur(nearest_x[labels] - x, (0, 0), blur)
+    away_y = cv2.GaussianBlur(nearest_y[labels] - y, (0, 0), blur)
+    mirror_x, mirror_y = x + 2 * away_x, y + 2 * away_y
+    mirrored = cv2.remap(
+        picture, mirror_x, mirror_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    usable = cv2.remap(known.astype(np.float32), mirror_x, mirror_y, cv2.INTER_LINEAR)
+    usable = cv2.erode(usable, np.ones((3, 3), np.uint8))
+    share = usable * np.exp(-((distance / (1.6 * scale)) ** 2))
+    share = cv2.GaussianBlur(share, (0, 0), 1.0)[..., None]
+    filled = smooth * (1 - share) + mirrored * share
+    return np.where(known[..., None], picture, np.clip(filled + 0.5, 0, 255)).astype(np.uint8)
+
+
+def _fill_smoothly(picture: RGB, known: Float) -> Float:
+    """Return the picture with unknown pixels filled from coarser and coarser averages."""
+    levels = [(picture.astype(np.float32) * known[..., None], known)]
+    while min(levels[-1][1].shape) > 2:
+        colour, weight = levels[-1]
+        size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
+        levels.append(
+            (
+                cv2.resize(colour, size, interpolation=cv2.INTER_AREA),
+                cv2.resize(weight, size, interpolation=cv2.INTER_AREA),
+            )
+        )
+    colour, weight = levels.pop()
+    filled = colour / np.maximum(weight, 1e-6)[..., None]
+    while levels:
+        colour, weight = levels.pop()
+        coarse = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        share = np.minimum(weight, 1.0)[..., None]
+        filled = colour + coarse * (1.0 - share)
+    return np.asarray(filled, np.float32)

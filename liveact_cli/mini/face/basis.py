@@ -1,0 +1,356 @@
+"""Expressions as offsets of the mesh: few vertices are placed by hand, the rest follows smoothly.
+
+Everything is in the head frame (cm, x to image right, y down, z away from the viewer) of a face
+whose lips are closed, and depends on the person's own shape.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csc_array, eye_array
+from scipy.sparse.linalg import splu
+
+from liveact_cli.mini.face.canonical import NUM_MESH, CanonicalMesh
+from liveact_cli.mini.face.geometry import Array
+from liveact_cli.mini.face.topology import (
+    CHEEKS_LEFT,
+    CHEEKS_RIGHT,
+    EYES,
+    FRAME_BROWS,
+    LEFT_BROW,
+    LEFT_EYE,
+    LOWER_INNER,
+    LOWER_ROWS,
+    MOUTH_CORNERS,
+    NOSE,
+    OVAL,
+    RIGHT_BROW,
+    UPPER_INNER,
+    UPPER_ROWS,
+    Eye,
+)
+
+Offsets = dict[int, tuple[float, float, float]]
+LipOffset = Callable[[int, float, float], tuple[float, float, float]]
+"""(row 0 inner .. 3 outer, 1 upper or -1 lower, place -1..1 across) -> offset in cm."""
+
+JAW_ANGLE = 0.21
+"""How far the mandible turns at jawOpen 1, in radians."""
+_STILL_OUTER = (234, 454, 93, 323, 132, 361)
+_LOWER_FACE = (152, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 172, 397, 58, 288)
+_UNDER_GLASSES = 0.45
+"""Brows rise only this much above a frame: the skin between them has no picture of its own."""
+_CHIN_SKIN = (175, 199, 171, 396)
+_JAW_SKIN = {
+    **dict.fromkeys(
+        (152, 148, 377, 176, 400, 199, 175, 171, 396, 200, 18, 201, 421, 208, 428), 1.0
+    ),
+    **dict.fromkeys((83, 313, 182, 406), 1.0),
+    **dict.fromkeys((149, 378), 0.93),
+    **dict.fromkeys((150, 379), 0.85),
+    **dict.fromkeys((136, 365), 0.74),
+    **dict.fromkeys((172, 397), 0.55),
+    **dict.fromkeys((58, 288), 0.25),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Named offsets: `closed` takes the picture's face to closed lips, where the others start."""
+
+    names: tuple[str, ...]
+    offsets: Array  # [names, 468, 3] cm
+    closed: Array  # [468, 3] cm
+
+
+def _zero(indices: Iterable[int]) -> Offsets:
+    return dict.fromkeys(indices, (0.0, 0.0, 0.0))
+
+
+class BasisBuilder:
+    """Makes the basis for one person's shape `[468, 3]` in the head frame.
+
+    With `glasses`, nothing moves under the frame: brows rise above it, creases stay.
+    """
+
+    def __init__(self, canonical: CanonicalMesh, shape: Array, glasses: bool = False) -> None:
+        self._rest = canonical.vertices
+        self._stiffness = _stiffness(canonical)
+        self._shape = shape
+        self._glasses = glasses
+        self.closed = np.zeros((NUM_MESH, 3))
+        self._eyes = _zero(i for eye in EYES for i in eye.loop)
+        self._nose = _zero(NOSE)
+        top = _zero(i for i in OVAL if self._rest[i, 1] < 1)
+        self._still = {
+            **self._eyes,
+            **_zero(LEFT_BROW + RIGHT_BROW),
+            **top,
+            **self._nose,
+            **_zero(_STILL_OUTER),
+        }
+        self._still_jaw = {**self._still, **_zero(_LOWER_FACE), **_zero(_CHIN_SKIN)}
+        self.closed = self._close(shape, upper_share=0.4)
+        self._closed_shape = shape + self.closed
+        closed = self._closed_shape
+        self._mouth_x = float((closed[13, 0] + closed[14, 0]) / 2)
+        self.half_width = float(abs(closed[291, 0] - closed[61, 0])) / 2
+        self._upper_lip = float(np.clip(abs(closed[13, 1] - closed[0, 1]), 0.25, 1.2))
+        self._lower_lip = float(np.clip(abs(closed[17, 1] - closed[14, 1]), 0.3, 1.4))
+
+    def build(self) -> Basis:
+        """Return all expressions of the renderer."""
+        table = {
+            **self._jaw_shapes(),
+            **self._lip_shapes(),
+            **self._corner_shapes(),
+            **self._upper_face(),
+        }
+        return Basis(tuple(table), np.stack(list(table.values())), self.closed)
+
+    # --- helpers
+
+    def _fill(self, fixed: Offsets) -> Array:
+        """Return offsets `[468, 3]` that keep `fixed` and bend least in between."""
+        index = np.array(sorted(fixed))
+        values = np.array([fixed[i] for i in index.tolist()], np.float64)
+        free = np.setdiff1d(np.arange(NUM_MESH), index)
+        offsets = np.zeros((NUM_MESH, 3))
+        offsets[index] = values
+        rows = self._stiffness[free]
+        # A sparse factorisation is the same on every machine; dense solvers depend on threads.
+        offsets[free] = splu(rows[:, free]).solve(-(rows[:, index] @ values))
+        return offsets
+
+    def _across(self, vertex: int) -> float:
+        x = (self._closed_shape[vertex, 0] - self._mouth_x) / self.half_width
+        return float(np.clip(x, -1.0, 1.0))
+
+    def _lips(self, offset: LipOffset) -> Array:
+        fixed = dict(self._still_jaw)
+        for rows, side in ((UPPER_ROWS, 1.0), (LOWER_ROWS, -1.0)):
+            for k, row in enumerate(rows):
+                for vertex in row:
+                    fixed[vertex] = offset(k, side, self._across(vertex))
+        return self._fill(fixed)
+
+    def _close(self, shape: Array, upper_share: float, sides_only: bool = False) -> Array:
+        """Return offsets that bring the inner lip edges together, or just their sides."""
+        fixed = dict(self._still_jaw)
+        follow = (1.0, 0.92, 0.78, 0.62)
+        for n in range(1, 10):
+            gap = (shape[LOWER_INNER[n]] - shape[UPPER_INNER[n]]) * (1.0, 1.0, 0.3)
+            if sides_only:
+                # An ellipse of three quarters of the width stays open.
+                gap = gap * (1.0 - np.sqrt(max(0.0, 1.0 - ((n / 5 - 1) / 0.75) ** 2)))
+            for k in range(4):
+                fixed[UPPER_ROWS[k][n]] = tuple(gap * upper_share * follow[k])
+                fixed[LOWER_ROWS[k][n]] = tuple(-gap * (1 - upper_share) * follow[k])
+        fixed |= _zero(MOUTH_CORNERS)
+        return self._fill(fixed)
+
+    def _relax(self) -> Array:
+        """Return offsets that give the closed mouth its resting form: the canonical face's lips."""
+        rest, shape = self._rest, self._closed_shape
+        middle = (shape[13] + shape[14]) / 2 - (rest[13] + rest[14]) / 2
+        fixed = dict(self._still_jaw)
+        for rows in (UPPER_ROWS, LOWER_ROWS):
+            for row in rows:
+                for vertex in row:
+                    fixed[vertex] = tuple((rest[vertex] + middle - shape[vertex]) * (1.0, 1.0, 0.3))
+        for up, low in zip(UPPER_INNER, LOWER_INNER, strict=True):
+            fixed[up] = fixed[low] = tuple((np.array(fixed[up]) + np.array(fixed[low])) / 2)
+        return self._fill(fixed)
+
+    # --- mouth
+
+    def _jaw_shapes(self) -> dict[str, Array]:
+        shape, rest = self._closed_shape, self._rest
+        axis = np.array([0.0, rest[234, 1] - 0.2, rest[234, 2] + 1.5])  # through the condyles
+
+        def turned(vertex: int, share: float) -> tuple[float, float, float]:
+            cos, sin = np.cos(JAW_ANGLE * share), np.sin(JAW_ANGLE * share)
+            _, y, z = shape[vertex] - axis
+            return 0.0, float(y * cos - z * sin - y), float(y * sin + z * cos - z)
+
+        fixed = dict(self._still)
+        for row in LOWER_ROWS:
+            for vertex in row:
+                fixed[vertex] = turned(vertex, 1.0 - 0.62 * abs(self._across(vertex)) ** 2.2)
+        for row in UPPER_ROWS:
+            for vertex in row:
+                u = abs(self._across(vertex))
+                x, y, z = turned(vertex, 0.38 * u**4)
+                fixed[vertex] = (x, y - 0.06 * (1 - u * u), z)
+        for vertex in MOUTH_CORNERS:
+            _, y, z = turned(vertex, 0.38)
+            fixed[vertex] = (-0.12 * float(np.sign(self._across(vertex))), y, z)
+        fixed |= {vertex: turned(vertex, share) for vertex, share in _JAW_SKIN.items()}
+        jaw = self._fill(fixed)
+        return {
+            "jawOpen": jaw,
+            "mouthClose": self._close(shape + jaw, upper_share=0.25),
+            "round": self._close(shape + jaw, upper_share=0.3, sides_only=True),
+            "relax": self._relax(),
+        }
+
+    def _lip_shapes(self) -> dict[str, Array]:
+        upper, lower = self._upper_lip, self._lower_lip
+        # A mouth that smiles is wide; rounding starts from its resting width.
+        half = min(self.half_width, 1.05 * float(self._rest[291, 0]))
+
+        def pucker(k: int, side: float, x: float) -> tuple[float, float, float]:
+            inward = -0.38 * half * np.sign(x) * abs(x) ** 0.9
+            return inward, -side * 0.10 * k / 3 * (1 - x * x), -0.55 * (1 - 0.5 * x * x)
+
+        def funnel(k: int, side: float, x: float) -> tuple[float, float, float]:
+            lift = 0.30 if k < 3 else 0.34
+            return -0.30 * half * x, -side * lift * (1 - x * x) ** 0.5, -0.5 * (1 - 0.4 * x * x)
+
+        def press(k: int, side: float, x: float) -> tuple[float, float, float]:
+            thin = 0.22 * (upper if side > 0 else -lower) * k / 3
+            return 0.05 * x, thin * (1 - abs(x) ** 3), 0.0
+
+        def roll(k: int, side: float, x: float, which: float) -> tuple[float, float, float]:
+            thickness = upper if which > 0 else -lower
+            thin = 0.45 * thickness * k / 3 * (1 - abs(x) ** 3) if side == which else 0.0
+            return 0.0, thin, 0.1 * (1 - x * x)
+
+        def part(_: int, side: float, x: float, which: float) -> tuple[float, float, float]:
+            return 0.0, -which * 0.38 * (1 - x**4) if side == which else 0.0, 0.0
+
+        return {
+            "mouthPucker": self._lips(pucker),
+            "mouthFunnel": self._lips(funnel),
+            "mouthPress": self._lips(press),
+            "mouthRollUpper": self._lips(lambda k, s, x: roll(k, s, x, 1.0)),
+            "mouthRollLower": self._lips(lambda k, s, x: roll(k, s, x, -1.0)),
+            "mouthUpperUp": self._lips(lambda k, s, x: part(k, s, x, 1.0)),
+            "mouthLowerDown": self._lips(lambda k, s, x: part(k, s, x, -1.0)),
+        }
+
+    def _corner_shapes(self) -> dict[str, Array]:
+        table = {}
+        for sign, name in ((1.0, "Left"), (-1.0, "Right")):
+
+            def side(x: float, sign: float = sign) -> float:
+                return float(np.clip(0.5 + 0.8 * x * sign, 0.0, 1.0))
+
+            def smile(
+                _k: int, _s: float, x: float, sign: float = sign
+            ) -> tuple[float, float, float]:
+                u, own = abs(x), side(x, sign)
+                lift = -0.62 * u**2.2 + 0.10 * (1 - u * u)
+                return sign * 0.62 * u**1.3 * own, lift * own, 0.22 * u * u * own
+
+            def stretch(
+                k: int, s: float, x: float, sign: float = sign
+            ) -> tuple[float, float, float]:
+                u, own = abs(x), side(x, sign)
+                return (
+                    sign * 0.62 * u**1.2 * own,
+                    0.06 * u * u * own + s * 0.05 * k / 3,
+                    0.15 * u * u * own,
+                )
+
+            def frown(
+                _k: int, _s: float, x: float, sign: float = sign
+            ) -> tuple[float, float, float]:
+                return 0.0, 0.5 * abs(x) ** 2.2 * side(x, sign), 0.0
+
+            table[f"mouthSmile{name}"] = self._lips(smile)
+            table[f"mouthStretch{name}"] = self._lips(stretch)
+            table[f"mouthFrown{name}"] = self._lips(frown)
+        return table
+
+    # --- upper face
+
+    def _upper_face(self) -> dict[str, Array]:
+        table = {}
+        lips = _zero(UPPER_ROWS[3] + LOWER_ROWS[3])
+        calm = {**self._eyes, **self._nose, **lips, **self._framed()}
+        top = _zero((10, 338, 109, 297, 67))
+        freedom = _UNDER_GLASSES if self._glasses else 1.0
+        for sign, name, brow in ((1.0, "Left", LEFT_BROW), (-1.0, "Right", RIGHT_BROW)):
+            outward = {i: float(np.clip((abs(self._rest[i, 0]) - 1.5) / 3.5, 0, 1)) for i in brow}
+            raised: Offsets = {
+                i: (0.0, (-0.2 - 0.55 * t) * freedom, 0.0) for i, t in outward.items()
+            }
+            lowered: Offsets = {
+                i: (-sign * 0.18 * (1 - t), 0.42 - 0.1 * t, 0.0) for i, t in outward.items()
+            }
+            table[f"browOuterUp{name}"] = self._fill({**raised, **calm, **top})
+            table[f"browDown{name}"] = self._fill({**lowered, **calm})
+            cheeks = CHEEKS_LEFT if sign > 0 else CHEEKS_RIGHT
+            squint: Offsets = dict.fromkeys(cheeks, (0.0, -0.3, -0.1))
+            eye = LEFT_EYE if sign > 0 else EYES[0]
+            for low, up in zip(eye.lower, eye.upper, strict=True):
+                rise = 0.16 * (self._shape[up] - self._shape[low])
+                squint[low] = (0.0, float(rise[1]), 0.0)
+            table[f"cheekSquint{name}"] = self._fill({**calm, **squint})
+            table[f"eyeBlink{name}"] = self._blink(eye, brow)
+        inner: Offsets = {}
+        for i in LEFT_BROW + RIGHT_BROW:
+            t = float(np.clip((abs(self._rest[i, 0]) - 1.0) / 4, 0, 1))
+            inner[i] = (0.0, (-0.75 * (1 - t) - 0.1) * freedom, 0.0)
+        table["browInnerUp"] = self._fill({**inner, **calm})
+        table["eyeWide"] = self._eye_wide()
+        table["noseSneer"] = self._nose_sneer()
+        return table
+
+    def _blink(self, eye: Eye, brow: tuple[int, ...]) -> Array:
+        fixed = {
+            **self._nose,
+            **_zero(brow),
+            **_zero(eye.corners),
+            **_zero(UPPER_ROWS[3] + LOWER_ROWS[3]),
+        }
+        for up, low, crease in zip(eye.upper, eye.lower, eye.crease, strict=True):
+            gap = self._shape[low] - self._shape[up]
+            fixed[up] = tuple(0.95 * gap + (0.0, 0.01, -0.25))
+            fixed[low] = tuple(-0.07 * gap)
+            fixed[crease] = tuple(0.34 * gap + (0.0, 0.0, -0.1))
+        return self._fill(fixed | self._framed())
+
+    def _framed(self) -> Offsets:
+        """Return the vertices that lie under the frame of glasses, which stays put."""
+        if not self._glasses:
+            return {}
+        return _zero([*FRAME_BROWS, *(v for eye in EYES for v in (*eye.crease, *eye.bags))])
+
+    def _eye_wide(self) -> Array:
+        fixed = {**self._nose, **_zero(UPPER_ROWS[3] + LOWER_ROWS[3])}
+        for eye in EYES:
+            fixed |= _zero(eye.corners)
+            for up, low, crease in zip(eye.upper, eye.lower, eye.crease, strict=True):
+                height = float(self._shape[low, 1] - self._shape[up, 1])
+                fixed[up] = (0.0, -0.22 * height, 0.0)
+                fixed[low] = (0.0, 0.05 * height, 0.0)
+                fixed[crease] = (0.0, -0.14 * height, 0.0)
+        return self._fill(fixed | self._framed())
+
+    def _nose_sneer(self) -> Array:
+        fixed = {**self._eyes, **_zero(LOWER_ROWS[3]), **_zero((6, 197, 195, 5, 4, 1, 19, 168))}
+        for wing in (129, 358, 48, 278, 64, 294, 98, 327):
+            fixed[wing] = (0.0, -0.28, 0.0)
+        for row in UPPER_ROWS:
+            for vertex in row:
+                u = abs(self._across(vertex))
+                fixed[vertex] = (0.0, -0.10 * (1 - u**3), 0.0)
+        for vertex in LOWER_INNER:
+            fixed[vertex] = fixed.get(vertex, (0.0, 0.0, 0.0))
+        return self._fill(fixed)
+
+
+def _stiffness(mesh: CanonicalMesh) -> "csc_array":
+    """Membrane plus thin-plate energy on the uniform graph Laplacian of the mesh."""
+    adjacency = np.zeros((NUM_MESH, NUM_MESH))
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        i, j = mesh.triangles[:, a], mesh.triangles[:, b]
+        adjacency[i, j] = adjacency[j, i] = 1
+    degree = np.maximum(adjacency.sum(1), 1)
+    laplacian = csc_array(np.eye(NUM_MESH) - adjacency / degree[:, None])
+    plate = laplacian @ laplacian
+    energy = laplacian.T @ laplacian + 0.15 * plate.T @ plate
+    return csc_array(energy + 1e-9 * eye_array(NUM_MESH))

@@ -1,0 +1,97 @@
+"""From a motion frame to what the mesh does: expressions beyond the picture's own, and the pose."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveact_cli.mini.face.calibrate import HeadGain
+from liveact_cli.mini.face.geometry import Array
+from liveact_cli.mini.face.mesh import HeadPose
+from liveact_cli.mini.motion import CHANNEL_INDEX
+
+# How much of a picture's own smile a resting face keeps.
+_KEPT_SMILE = 0.75
+_SMILE_FROM, _SMILE_FULL = 0.25, 0.75
+# Lids follow the gaze: share of a blink at gazeY 1, of eyeWide at gazeY -1.
+_LID_WITH_GAZE = 0.32
+
+
+@dataclass(frozen=True, slots=True)
+class Gesture:
+    """One frame for the renderer: basis coefficients, pose, and what paints mouth and eyes."""
+
+    coefficients: Array
+    pose: HeadPose
+    jaw: float
+    rounding: float
+    tongue: float
+    gaze: tuple[float, float]
+    blink: tuple[float, float]
+
+
+class Controls:
+    """Turns motion channels into basis coefficients for one person."""
+
+    def __init__(self, names: tuple[str, ...], blendshapes: dict[str, float]) -> None:
+        self._place = {name: i for i, name in enumerate(names)}
+        self._channels = [
+            (i, CHANNEL_INDEX[name]) for i, name in enumerate(names) if name in CHANNEL_INDEX
+        ]
+        self.gain = HeadGain()
+        smile = (blendshapes["mouthSmileLeft"] + blendshapes["mouthSmileRight"]) / 2
+        self.own_smile = float(
+            np.clip((smile - _SMILE_FROM) / (_SMILE_FULL - _SMILE_FROM), 0.0, 1.0)
+        )
+
+    def gesture(self, motion: NDArray[np.float32]) -> Gesture:
+        """Return the gesture of motion `[NUM_CHANNELS]`, signs and units as in `mini.motion`."""
+        value = {name: float(motion[i]) for name, i in CHANNEL_INDEX.items()}
+        coefficients = np.zeros(len(self._place))
+        for to, channel in self._channels:
+            coefficients[to] = motion[channel]
+        rounding = float(np.clip(max(value["mouthPucker"], value["mouthFunnel"]), 0.0, 1.0))
+        self._set(coefficients, "mouthClose", value["mouthClose"] * max(value["jawOpen"], 0.0))
+        opened = max(value["jawOpen"], 0.0) * (1.0 - value["mouthClose"])
+        self._set(coefficients, "round", opened * rounding)
+        self._relax_smile(coefficients, value, rounding)
+        blinks = []
+        for side in ("Right", "Left"):
+            wide = max(value["eyeWide"], 0.0)
+            closing = max(value[f"eyeBlink{side}"], 0.0) + _LID_WITH_GAZE * max(value["gazeY"], 0.0)
+            blink = float(np.clip(closing, 0.0, 1.0))
+            self._set(coefficients, f"eyeBlink{side}", blink)
+            blinks.append(blink)
+        wide += _LID_WITH_GAZE * max(-value["gazeY"], 0.0)
+        self._set(coefficients, "eyeWide", wide * (1.0 - max(blinks)))
+        pose = HeadPose(
+            yaw=value["yaw"] * self.gain.yaw,
+            pitch=value["pitch"] * self.gain.pitch,
+            roll=value["roll"],
+            tx=value["tx"],
+            ty=value["ty"],
+            scale=value["scale"],
+        )
+        return Gesture(
+            coefficients,
+            pose,
+            jaw=value["jawOpen"],
+            rounding=rounding,
+            tongue=value["tongueOut"],
+            gaze=(value["gazeX"], value["gazeY"]),
+            blink=(blinks[0], blinks[1]),
+        )
+
+    def _set(self, coefficients: Array, name: str, value: float) -> None:
+        coefficients[self._place[name]] = value
+
+    def _relax_smile(self, coefficients: Array, value: dict[str, float], rounding: float) -> None:
+        """Take back the picture's own smile where the motion asks for another mouth."""
+        smile = (value["mouthSmileLeft"] + value["mouthSmileRight"]) / 2
+        frown = (value["mouthFrownLeft"] + value["mouthFrownRight"]) / 2
+        against = float(np.clip(1.4 * max(rounding, frown), 0.0, 1.0))
+        kept = max(_KEPT_SMILE * (1.0 - against), min(smile, 1.0) * (1.0 - rounding))
+        self._set(coefficients, "relax", self.own_smile * (1.0 - kept))
+        for side in ("Left", "Right"):
+            beyond = value[f"mouthSmile{side}"] - self.own_smile * kept
+            self._set(coefficients, f"mouthSmile{side}", max(beyond, 0.0))

@@ -1,0 +1,311 @@
+"""Draw one person in motion: motion channels in, RGB frames out, the same bytes every time."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from liveact_cli.mini.face.background import lay_over, separate
+from liveact_cli.mini.face.calibrate import HeadGain, measure_gain
+from liveact_cli.mini.face.controls import Controls, Gesture
+from liveact_cli.mini.face.eyes import Eyeball, complete_eyes
+from liveact_cli.mini.face.fit import Box, FaceFit, frame_crop
+from liveact_cli.mini.face.geometry import Array, smoothstep
+from liveact_cli.mini.face.lids import paint_closed_lid
+from liveact_cli.mini.face.mesh import HeadModel
+from liveact_cli.mini.face.mouth import Mouth
+from liveact_cli.mini.face.nets import RGB
+from liveact_cli.mini.face.raster import FAR, draw_triangles
+from liveact_cli.mini.face.topology import EYES
+from liveact_cli.mini.motion import motion_vector
+
+Float = NDArray[np.float32]
+
+RENDER_THREADS = 1
+"""Threads of OpenCV while rendering; one, so that frames do not depend on the machine."""
+TEXTURE_ZOOM = 2
+"""The texture is this much finer than the frame; even texels are the frame's own pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """A finer piece of the frame: left and top in frame pixels, magnification, size in pixels."""
+
+    left: int
+    top: int
+    k: int
+    width: int
+    height: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    @property
+    def to_patch(self) -> tuple[float, float, float]:
+        return float(self.left), float(self.top), float(self.k)
+
+
+class FaceRenderer:
+    """Renders frames `[height, width, 3]` of the person in `fit`.
+
+    `crop` is the part of the picture (left, top, width, height) that fills the frame; by default
+    it is chosen around the face. Sizes are even numbers of pixels.
+    """
+
+    def __init__(self, fit: FaceFit, width: int, height: int, crop: Box | None = None) -> None:
+        cv2.setNumThreads(RENDER_THREADS)
+        self.width, self.height = width, height
+        picture_size = (fit.image.shape[1], fit.image.shape[0])
+        left, top, crop_width, _ = crop or frame_crop(picture_size, fit.box, (width, height))
+        zoom = width / crop_width
+        self._still = _resample(fit.image, width, height, zoom, left, top)
+        self.head = HeadModel(fit, width, height, zoom, left, top)
+        self._controls = Controls(self.head.names, fit.blendshapes)
+        layers = separate(self._still, self.head.source[self.head.oval], self.head.scale)
+        self.head.limit_to(layers.person[..., 3])
+        self._background = layers.background
+        self._person = _finer(layers.person)
+        self._texture = _finer(self._still)
+        self._eye_texture = _finer(complete_eyes(self.head, self._still))
+        self._mouth = Mouth(self.head, self._still, fit.mouth_open)
+        self._mouth_open = fit.mouth_open
+        self._eyeballs = [Eyeball(self.head, i) for i in range(len(EYES))]
+        self._source = (self.head.source * TEXTURE_ZOOM).astype(np.float32)
+        self._triangles = np.ascontiguousarray(self.head.triangles)
+        self._make_maps()
+        self._face_triangles = np.ascontiguousarray(self.head.face_triangles)
+        self._lips = self.head.lip_edges()
+        self._make_lids()
+        self._controls.gain = measure_gain(self.render, self.head.landmarks, fit.canonical)
+
+    @property
+    def gain(self) -> HeadGain:
+        """Degrees that the mesh turns per commanded degree."""
+        return self._controls.gain
+
+    def render(self, motion: NDArray[np.float32]) -> RGB:
+        """Return the RGB frame `[height, width, 3]` for motion `[NUM_CHANNELS]`."""
+        gesture = self._controls.gesture(motion)
+        placed = self.head.place(gesture.coefficients, gesture.pose)
+        frame = self._still.copy()
+        self._draw_head(frame, placed)
+        for i in range(len(EYES)):
+            self._draw_eye(frame, placed, i, gesture)
+        self._draw_mouth(frame, placed, gesture)
+        return frame
+
+    # --- set-up
+
+    def _make_lids(self) -> None:
+        """Paint the face with closed eyes, from which blinks take their lids."""
+        eyes = range(len(EYES))
+        self._lid_triangles = [self.head.lid_triangles(i) for i in eyes]
+        self._lid_outlines = [self.head.lid_outline(i) for i in eyes]
+        gesture = self._controls.gesture(motion_vector(eyeBlink=1.0))
+        coefficients = np.zeros_like(gesture.coefficients)
+        for name in ("eyeBlinkRight", "eyeBlinkLeft"):
+            coefficients[self.head.names.index(name)] = 1.0
+        placed = self.head.place(coefficients, gesture.pose)
+        closed = self._still.copy()
+        self._draw_head(closed, placed)
+        for i, (crease, edge) in enumerate(self._lid_outlines):
+            paint_closed_lid(
+                closed,
+                self._still,
+                self.head.landmarks[list(EYES[i].loop), :2],
+                placed[crease, :2],
+                placed[edge, :2],
+                self.head.scale,
+            )
+        self._lid_texture = _finer(closed)
+        self._lid_source = (placed[:, :2] * TEXTURE_ZOOM).astype(np.float32)
+
+    def _make_maps(self) -> None:
+        """Prepare the maps of the part of the frame that can move."""
+        corners = self.head.source[np.unique(self._triangles)]
+        largest = np.array([self.width, self.height])
+        low = np.clip(np.floor(corners.min(0)), 0, largest - 1).astype(int)
+        high = np.clip(np.ceil(corners.max(0)) + 1, 1, largest).astype(int)
+        self._roi = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+        self._origin = low.astype(np.float32)
+        y, x = np.mgrid[self._roi].astype(np.float32) * TEXTURE_ZOOM
+        self._rest_x, self._rest_y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        self._map_x, self._map_y = x.copy(), y.copy()
+        self._nearest = np.empty_like(x)
+
+    # --- drawing
+
+    def _draw_head(self, frame: RGB, placed: Array) -> None:
+        np.copyto(self._map_x, self._rest_x)
+        np.copyto(self._map_y, self._rest_y)
+        self._nearest.fill(FAR)
+        draw_triangles(
+            placed[:, :2].astype(np.float32) - self._origin,
+            placed[:, 2].astype(np.float32),
+            self._source,
+            self._triangles,
+            self._map_x,
+            self._map_y,
+            self._nearest,
+        )
+        person = cv2.remap(
+            self._person,
+            self._map_x,
+            self._map_y,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        lay_over(person, self._background[self._roi], frame[self._roi])
+
+    def _patch(self, outline: Array, margin: float, detail: float) -> _Patch | None:
+        low = np.clip(np.floor(outline.min(0) - margin), 0, [self.width, self.height]).astype(int)
+        high = np.clip(np.ceil(outline.max(0) + margin) + 1, 0, [self.width, self.height]).astype(
+            int
+        )
+        width, height = (int(v) for v in high - low)
+        if width < 3 or height < 2:
+            return None
+        k = int(np.clip(round(detail / max(width, 1)), 2, 3))
+        return _Patch(int(low[0]), int(low[1]), k, width, height)
+
+    def _draw_patch(
+        self,
+        patch: _Patch,
+        placed: Array,
+        triangles: NDArray[np.int32],
+        texture: RGB,
+        source: Float,
+    ) -> tuple[RGB, NDArray[np.bool_]]:
+        shape = (patch.height * patch.k, patch.width * patch.k)
+        map_x, map_y = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        nearest = np.full(shape, FAR, np.float32)
+        place = (placed[:, :2] - (patch.left, patch.top) + 0.5) * patch.k - 0.5
+        draw_triangles(
+            place.astype(np.float32),
+            placed[:, 2].astype(np.float32),
+            source,
+            triangles,
+            map_x,
+            map_y,
+            nearest,
+        )
+        colour = cv2.remap(
+            texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        return colour, nearest == FAR
+
+    def _merge(self, frame: RGB, patch: _Patch, fine: RGB, outline: Array, reach: float) -> None:
+        """Put a fine patch into the frame around `outline`, fading out over a pixel."""
+        coarse = cv2.resize(fine, (patch.width, patch.height), interpolation=cv2.INTER_AREA)
+        mask = np.zeros((patch.height, patch.width), np.uint8)
+        points = [np.round((outline - (patch.left, patch.top)) * 16).astype(np.int32)]
+        cv2.fillPoly(mask, points, 255, cv2.LINE_AA, 4)
+        cv2.polylines(mask, points, True, 255, max(1, round(2 * reach)), cv2.LINE_AA, 4)
+        share = cv2.GaussianBlur(mask, (3, 3), 0.8).astype(np.float32)[..., None] / np.float32(255)
+        under = frame[patch.window]
+        under[:] = (under + (coarse.astype(np.float32) - under) * share + 0.5).astype(np.uint8)
+
+    def _draw_eye(self, frame: RGB, placed: Array, index: int, gesture: Gesture) -> None:
+        crease, lower = self._lid_outlines[index]
+        outline = placed[[*crease, *lower[-2:0:-1]], :2]
+        reach = max(1.0, 0.06 * self.head.scale)
+        patch = self._patch(outline, reach + 2, 120)
+        if patch is None:
+            return
+        fine, hole = self._draw_patch(
+            patch, placed, self._face_triangles, self._texture, self._source
+        )
+        size = (patch.width * patch.k, patch.height * patch.k)
+        u, v = self._eyeballs[index].map(size, patch.to_patch, gesture.pose, gesture.gaze)
+        zoom = np.float32(TEXTURE_ZOOM)
+        ball = cv2.remap(
+            self._eye_texture,
+            u * zoom,
+            v * zoom,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        fine[hole] = ball[hole]
+        share = float(smoothstep((gesture.blink[index] - 0.08) / 0.42))
+        if share > 0.0:
+            lid, bare = self._draw_patch(
+                patch, placed, self._lid_triangles[index], self._lid_texture, self._lid_source
+            )
+            mixed = cv2.addWeighted(fine, 1.0 - share, lid, share, 0.0)
+            np.copyto(fine, mixed, where=~bare[..., None])
+        self._merge(frame, patch, fine, outline, reach)
+
+    def _draw_mouth(self, frame: RGB, placed: Array, gesture: Gesture) -> None:
+        upper, lower = self._lips
+        outline = placed[[*upper, *lower[-2:0:-1]], :2]
+        reach = max(1.5, 0.10 * self.head.scale)
+        patch = self._patch(outline, reach + 2, 240)
+        if patch is None:
+            return
+        fine, hole = self._draw_patch(
+            patch, placed, self._face_triangles, self._texture, self._source
+        )
+        inside = hole.astype(np.uint8)
+        self._mouth.paint(
+            fine,
+            inside,
+            patch.to_patch,
+            gesture.pose,
+            gesture.jaw,
+            gesture.rounding,
+            gesture.tongue,
+        )
+        _soften(fine, inside, self._mouth.softness * patch.k)
+        self._merge(frame, patch, fine, outline, reach + self._mouth.softness)
+
+
+def _soften(fine: RGB, inside: NDArray[np.uint8], sigma: float) -> None:
+    """Blur what was painted `inside`, and its edge, to the picture's own sharpness."""
+    size = 2 * round(1.5 * sigma) + 1
+    around = cv2.dilate(inside, np.ones((size, size), np.uint8)).astype(np.float32)
+    share = cv2.GaussianBlur(around, (0, 0), sigma)[..., None]
+    blurred = cv2.GaussianBlur(fine, (0, 0), sigma)
+    fine[:] = (fine + (blurred.astype(np.float32) - fine) * share + 0.5).astype(np.uint8)
+
+
+def _resample(image: RGB, width: int, height: int, zoom: float, left: float, top: float) -> RGB:
+    """Return the crop at output size; shrinking averages areas, growing interpolates."""
+    if zoom == 1.0 and left == int(left) and top == int(top):
+        x, y = int(left), int(top)
+        return np.ascontiguousarray(image[y : y + height, x : x + width])
+    if zoom < 1.0:
+        x0, y0 = round(left), round(top)
+        x1, y1 = round(left + width / zoom), round(top + height / zoom)
+        part = np.ascontiguousarray(image[y0:y1, x0:x1])
+        return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    to_picture = np.array(
+        [[1 / zoom, 0, left + 0.5 / zoom - 0.5], [0, 1 / zoom, top + 0.5 / zoom - 0.5]]
+    )
+    return np.asarray(
+        cv2.warpAffine(
+            image,
+            to_picture,
+            (width, height),
+            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        np.uint8,
+    )
+
+
+def _finer(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return `image` at twice the size; texel 2x is pixel x exactly, those between are Lanczos."""
+    height, width, channels = image.shape
+    offset = np.arange(-3, 5) - 0.5
+    kernel = np.sinc(offset) * np.sinc(offset / 4)
+    kernel /= kernel.sum()
+    one, border = np.ones(1), cv2.BORDER_REFLECT_101
+    finer = np.empty((2 * height, 2 * width, channels), np.uint8)
+    finer[::2, ::2] = image
+    # Anchor 3 of 8 taps puts the result half a pixel to the right and below.
+    finer[::2, 1::2] = cv2.sepFilter2D(image, -1, kernel, one, anchor=(3, 0), borderType=border)
+    finer[1::2, ::2] = cv2.sepFilter2D(image, -1, one, kernel, anchor=(0, 3), borderType=border)
+    finer[1::2, 1::2] = cv2.sepFilter2D(image, -1, kernel, kernel, anchor=(3, 3), borderType=border)
+    return finer
