@@ -1,0 +1,1 @@
+"""Other formats that directions come in: subtitles, tables, the released edit files."""
