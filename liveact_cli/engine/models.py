@@ -1,0 +1,214 @@
+"""Loading a model with its codecs: what differs between the families ends here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import torch
+
+from liveact_cli.core.errors import DeviceError
+from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
+from liveact_cli.core.protocols import AudioEncoder, FrameDecoder, PromptEncoder, PromptTrack
+from liveact_cli.core.units import Size, format_bytes
+from liveact_cli.engine.conditioning import Reference
+from liveact_cli.engine.decode import DecodeSettings
+from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.script.resolved import ResolvedScript
+from liveact_cli.weights.registry import Family
+from liveact_cli.weights.resolve import ResolvedModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from liveact_cli.mini.model import MiniModel
+    from liveact_cli.wan.bundle import WanModel
+
+LARGEST_ON_CPU: Final = 4_000_000_000
+"""Bytes of weights that are still tried without a GPU: checkpoints for tests and studies."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A picture as a model sees it: its conditions, its frame decoder, the latent size (h, w)."""
+
+    reference: Reference
+    decoder: FrameDecoder
+    latent_size: tuple[int, int]
+    notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+class Speaker(Protocol):
+    """A loaded model: everything that does not depend on the picture."""
+
+    @property
+    def transformer(self) -> LiveActTransformer:
+        """The transformer, in its place and precision."""
+        ...
+
+    @property
+    def policy(self) -> MemoryPolicy:
+        """What a chunk remembers."""
+        ...
+
+    @property
+    def decode_settings(self) -> DecodeSettings:
+        """How its chunks are denoised."""
+        ...
+
+    @property
+    def audio_encoder(self) -> AudioEncoder:
+        """Turns sound into rows."""
+        ...
+
+    @property
+    def prompt_encoder(self) -> PromptEncoder:
+        """Turns a prompt into text tokens."""
+        ...
+
+    def look(self, picture: "NDArray[np.uint8]", size: Size, fps: float, face: int | None) -> View:
+        """Prepare RGB `[H, W, 3]` for a video of `size` at `fps`.
+
+        Raises MediaError where the picture cannot be used.
+        """
+        ...
+
+    def direct(self, script: ResolvedScript, plan: ChunkPlan, view: View) -> PromptTrack:
+        """Return what the transformer is told of a script; the view's decoder follows it too."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MiniSpeaker:
+    """liveact-mini as a `Speaker`; `weights` is the file that it was loaded from."""
+
+    model: "MiniModel"
+    weights: Path
+
+    @property
+    def transformer(self) -> LiveActTransformer:
+        """The transformer of motion."""
+        return self.model.transformer
+
+    @property
+    def policy(self) -> MemoryPolicy:
+        """What a chunk remembers."""
+        return self.model.policy
+
+    @property
+    def decode_settings(self) -> DecodeSettings:
+        """The steps that its weights were distilled for."""
+        return DecodeSettings(self.model.schedule, self.model.fold)
+
+    @property
+    def audio_encoder(self) -> AudioEncoder:
+        """Log-mels through a small net."""
+        return self.model.audio_encoder
+
+    @property
+    def prompt_encoder(self) -> PromptEncoder:
+        """A vocabulary of emotions and actions."""
+        return self.model.prompt_encoder
+
+    def look(self, picture: "NDArray[np.uint8]", size: Size, fps: float, face: int | None) -> View:
+        """Fit the face and set up the renderer; the picture gives the transformer nothing."""
+        from liveact_cli.mini.decoder import MotionFrameDecoder
+        from liveact_cli.mini.face.fit import fit_face
+        from liveact_cli.mini.face.renderer import FaceRenderer
+        from liveact_cli.mini.model import LATENT_SIZE
+
+        fit = fit_face(picture, face)
+        notes: tuple[str, ...] = ()
+        if fit.count > 1:
+            chosen = "the largest" if fit.index == 0 else f"face {fit.index + 1}"
+            notes = (f"the picture shows {fit.count} faces; {chosen} speaks (--face N chooses)",)
+        renderer = FaceRenderer(fit, size.width, size.height)
+        decoder = MotionFrameDecoder(self.model.codec, renderer, fps)
+        return View(Reference(), decoder, LATENT_SIZE, notes, fit.warnings)
+
+    def direct(self, script: ResolvedScript, plan: ChunkPlan, view: View) -> PromptTrack:
+        """Tell the transformer words per latent frame, and the curves their times to the frame."""
+        from liveact_cli.mini.decoder import MotionFrameDecoder
+        from liveact_cli.mini.direction import DirectedMotionDecoder, MiniDirection
+        from liveact_cli.mini.response import response_of
+
+        direction = MiniDirection(script, response_of(self.weights))
+        if isinstance(view.decoder, MotionFrameDecoder):
+            view.decoder.motion = DirectedMotionDecoder(self.model.codec, direction)
+        return direction
+
+
+def _load_mini(model: ResolvedModel) -> Speaker:
+    from liveact_cli.mini.model import load_mini
+
+    return MiniSpeaker(load_mini(model.path), model.path)
+
+
+@dataclass(frozen=True, slots=True)
+class WanSpeaker:
+    """liveact-18b (and any checkpoint in its layout) as a `Speaker`."""
+
+    transformer: LiveActTransformer
+    codecs: "WanModel"
+    policy: MemoryPolicy
+    decode_settings: DecodeSettings
+
+    @property
+    def audio_encoder(self) -> AudioEncoder:
+        """wav2vec2."""
+        return self.codecs.audio_encoder
+
+    @property
+    def prompt_encoder(self) -> PromptEncoder:
+        """umT5."""
+        return self.codecs.prompt_encoder
+
+    def look(self, picture: "NDArray[np.uint8]", size: Size, fps: float, face: int | None) -> View:
+        """Encode the picture, scaled and cut to the video's size; faces are not looked for."""
+        from liveact_cli.wan.bundle import fit_picture
+
+        latent_size = self.codecs.latent_size(size)
+        sight = self.codecs.see(fit_picture(picture, size))
+        reference = Reference(sight.image_tokens, sight.y)
+        return View(reference, self.codecs.frame_decoder(), latent_size)
+
+    def direct(self, script: ResolvedScript, plan: ChunkPlan, view: View) -> PromptTrack:
+        """Give every chunk the prompt of its time."""
+        from liveact_cli.engine.texts import TextTrack
+
+        return TextTrack(self.codecs.prompt_encoder, script, plan)
+
+
+def _load_wan(model: ResolvedModel) -> Speaker:
+    from liveact_cli.runtime.loader import load_transformer
+    from liveact_cli.wan.bundle import load_wan
+
+    gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if gpu else "cpu")
+    dtype = torch.bfloat16 if gpu else torch.float32
+    if not gpu:
+        _check_host_memory(model)
+    transformer = load_transformer(model.path, dtype=dtype, device=device)
+    codecs = load_wan(model.path, device=device, dtype=dtype, policy=model.row.policy)
+    return WanSpeaker(transformer, codecs, model.row.policy, DecodeSettings())
+
+
+def _check_host_memory(model: ResolvedModel) -> None:
+    """Say that there is no GPU before a large checkpoint fills the memory; small ones run."""
+    weights = sum(file.stat().st_size for file in model.path.glob("*.safetensors"))
+    if weights > LARGEST_ON_CPU:
+        raise DeviceError(
+            f"{model.row.name} needs a GPU, and there is none here (weights of "
+            f"{format_bytes(weights)})",
+            "--model liveact-mini runs on a CPU",
+        )
+
+
+LOADERS: dict[Family, Callable[[ResolvedModel], Speaker]] = {"mini": _load_mini, "wan": _load_wan}
+
+
+def load_speaker(model: ResolvedModel) -> Speaker:
+    """Load a model with its codecs; raises WeightsError when its files do not fit."""
+    return LOADERS[model.row.family](model)
