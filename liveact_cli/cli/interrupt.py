@@ -1,0 +1,37 @@
+"""Ctrl-C as a wish: the first one asks the work to stop tidily, the second one stops it."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_requested(
+    tell: Callable[[], None], worthwhile: Callable[[], bool]
+) -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether Ctrl-C was pressed or a polite kill came in.
+
+    `tell` is called once, when it happens. While there is nothing `worthwhile` to keep, the first
+    signal already raises KeyboardInterrupt. Outside the main thread signals belong to others, and
+    nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    wanted = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if wanted.is_set() or not worthwhile():
+            raise KeyboardInterrupt
+        wanted.set()
+        tell()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield wanted.is_set
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,208 @@
+"""`liveact render`: a recording and a portrait become a talking video."""
+
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from liveact_cli.cli.apps import new_app
+
+if TYPE_CHECKING:
+    from liveact_cli.cli.context import Environment
+    from liveact_cli.core.events import ChunkDone, Finished
+    from liveact_cli.engine.manifest import RenderPlan
+    from liveact_cli.engine.prepare import Job
+
+app = new_app()
+
+
+def _flag(help_text: str, metavar: str, *names: str) -> Any:
+    # Values stay text here: settings are checked in one place, wherever they come from.
+    return typer.Option(*names, help=help_text, metavar=metavar)
+
+
+@app.command()
+def render(
+    ctx: typer.Context,
+    audio: Annotated[str, typer.Argument(metavar="AUDIO", help="The recording, or a video.")],
+    ref: Annotated[str, typer.Option("--ref", metavar="IMAGE", help="The portrait.")],
+    output: Annotated[
+        str | None,
+        _flag("The video; by default AUDIO's name with .mp4, here.", "FILE", "-o", "--output"),
+    ] = None,
+    prompt: Annotated[str | None, _flag("What the person feels and does.", "TEXT")] = None,
+    script: Annotated[
+        str | None, _flag("Timed emotions and actions (docs/directing.md); - is stdin.", "FILE")
+    ] = None,
+    preset: Annotated[str | None, _flag("A manner: podcast, talkshow, singer, ...", "NAME")] = None,
+    emotion: Annotated[str | None, _flag("The emotion throughout.", "WORD")] = None,
+    action: Annotated[
+        list[str] | None, _flag('An action and its time: "nod@3s"; may be repeated.', "WORD@TIME")
+    ] = None,
+    model: Annotated[
+        str | None, _flag("liveact-mini (default), liveact-18b, or a checkpoint.", "NAME|DIR")
+    ] = None,
+    size: Annotated[str | None, _flag("Crop around the face to this size.", "WxH")] = None,
+    fps: Annotated[str | None, _flag("Frames per second, 10 to 60 (25).", "N")] = None,
+    seed: Annotated[str | None, _flag("The same seed gives the same file.", "N")] = None,
+    start: Annotated[str | None, _flag("Where in the recording to start.", "TIME")] = None,
+    duration: Annotated[str | None, _flag("How much of it to use.", "TIME")] = None,
+    face: Annotated[str | None, _flag("Which face; 1 is the largest.", "N")] = None,
+    crf: Annotated[str | None, _flag("x264's quality, 0 (best) to 51 (18).", "N")] = None,
+    label: Annotated[
+        bool, typer.Option("--label", help="Write a small 'generated' mark into the picture.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would happen; write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is wrong.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+) -> None:
+    """Make a picture speak a recording.
+
+    The result's path goes to stdout, progress to stderr. Ctrl-C keeps what is finished as
+    OUT.partial.mp4.
+    """
+    from liveact_cli.cli.directing import directed, performance_of
+    from liveact_cli.config.edge import resolve_settings
+    from liveact_cli.engine.prepare import prepare
+    from liveact_cli.script.performance import Orders
+
+    environment: Environment = ctx.obj
+    flags = {
+        "prompt": prompt, "model": model, "size": size, "fps": fps, "seed": seed, "start": start,
+        "duration": duration, "face": face, "crf": crf, "label": label or None,
+    }  # fmt: skip
+    orders = Orders(preset, prompt, emotion, tuple(action or ()))
+    performance = performance_of(environment, script, orders, model)
+    settings = resolve_settings(
+        flags,
+        environment.variables,
+        environment.directory,
+        preset=performance.settings() if performance else None,
+    )
+    target = output or f"{Path(audio).stem}.mp4"
+    job = prepare(
+        environment.path(audio),
+        environment.path(ref),
+        environment.path(target),
+        settings,
+        environment.variables,
+        force=force or dry_run,
+    )
+    if performance is not None:
+        job = directed(job, performance, environment, quiet=quiet)
+    if dry_run:
+        _show_plan(job.plan, environment, as_json=as_json)
+        return
+    if verbose:
+        environment.say(_plan_lines(job.plan))
+    finished, chunks = _run(job, environment, force=force, quiet=quiet)
+    if as_json:
+        environment.result_json({"ok": True, **_summary(finished, chunks, job.plan)})
+    else:
+        environment.result(str(finished.output))
+
+
+def _run(
+    job: "Job", environment: "Environment", *, force: bool, quiet: bool
+) -> "tuple[Finished, deque[ChunkDone]]":
+    from liveact_cli.cli.interrupt import stop_requested
+    from liveact_cli.cli.progress import watcher_for
+    from liveact_cli.core.errors import Interrupted
+    from liveact_cli.core.events import ChunkDone, Finished
+    from liveact_cli.core.units import format_time
+    from liveact_cli.engine.render import render_video
+
+    def tell() -> None:
+        environment.say("\nfinishing this chunk; press Ctrl-C again to stop at once")
+
+    plan = job.plan
+    finished: Finished | None = None
+    # The last minutes are enough for the medians, and an hour's render stays as small.
+    chunks: deque[ChunkDone] = deque(maxlen=200)
+    watcher = watcher_for(environment, float(plan.settings.fps), plan.frames, quiet=quiet)
+    try:
+        with stop_requested(tell, lambda: bool(chunks)) as stop, watcher:
+            for event in render_video(job, force=force, stop=stop):
+                watcher.show(event)
+                if isinstance(event, ChunkDone):
+                    chunks.append(event)
+                elif isinstance(event, Finished):
+                    finished = event
+    except KeyboardInterrupt:
+        raise Interrupted("nothing is kept") from None
+    if finished is None:
+        raise RuntimeError("the render ended without an end")
+    if not quiet:
+        environment.say(
+            f"{finished.output.name}: {format_time(finished.duration)} of video in "
+            f"{format_time(finished.seconds)}, {finished.duration / finished.seconds:.1f}x"
+            f" real time (seed {plan.seed})"
+        )
+    return finished, chunks
+
+
+def _summary(
+    finished: "Finished", chunks: "deque[ChunkDone]", plan: "RenderPlan"
+) -> dict[str, object]:
+    from liveact_cli.diagnose.bench import median_ms, peak_rss
+
+    stages = median_ms([chunk.stages for chunk in chunks])
+    return {
+        "output": str(finished.output),
+        "model": plan.model.row.name,
+        "seed": plan.seed,
+        "frames": finished.frames,
+        "duration": finished.duration,
+        "seconds": round(finished.seconds, 3),
+        "times_real_time": round(finished.duration / finished.seconds, 3),
+        "first_frame_seconds": round(finished.first_frame, 3),
+        "stage_ms_per_chunk": {name: round(ms, 3) for name, ms in stages.items()},
+        "peak_rss_bytes": peak_rss(),
+    }
+
+
+def _show_plan(plan: "RenderPlan", environment: "Environment", *, as_json: bool) -> None:
+    if not as_json:
+        environment.result(_plan_lines(plan))
+        return
+    width, height = plan.size
+    environment.result_json(
+        {
+            "ok": True,
+            "output": str(plan.output),
+            "model": plan.model.row.name,
+            "seed": plan.seed,
+            "duration": plan.seconds,
+            "frames": plan.frames,
+            "fps": float(plan.settings.fps),
+            "width": width,
+            "height": height,
+            "chunks": plan.chunks.chunks,
+            "estimated_seconds": round(plan.estimated_seconds, 1),
+            "estimated_memory_bytes": plan.model.row.estimate.memory_bytes,
+        }
+    )
+
+
+def _plan_lines(plan: "RenderPlan") -> str:
+    from liveact_cli.core.units import format_bytes, format_time
+
+    row, fps = plan.model.row, float(plan.settings.fps)
+    rows = [
+        ("model", f"{row.name}, {row.summary}"),
+        ("sound", f"{plan.audio.name}, {format_time(plan.seconds)} used"),
+        ("picture", f"{plan.reference.name}"),
+        ("video", f"{plan.output}, {plan.size}, {fps:g} frames/s, {plan.frames} frames"),
+        ("work", f"{plan.chunks.chunks} chunks, seed {plan.seed}"),
+        (
+            "estimate",
+            f"{format_time(plan.estimated_seconds)} on {row.estimate.measured_on}, "
+            f"{format_bytes(row.estimate.memory_bytes)} of memory",
+        ),
+    ]
+    return "\n".join(f"{name:9} {text}" for name, text in rows)

@@ -1,0 +1,67 @@
+"""`liveact verify`: do a checkpoint and this machine compute what was recorded?"""
+
+import math
+from typing import Annotated
+
+import typer
+
+from liveact_cli.cli.apps import new_app
+from liveact_cli.core.errors import ExitCode
+
+app = new_app()
+
+
+@app.command()
+def verify(
+    ctx: typer.Context,
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="The folder of a checkpoint.")
+    ],
+    golden: Annotated[
+        list[str],
+        typer.Argument(metavar="GOLDEN...", help="Recorded roll-outs, components or pipelines."),
+    ],
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", metavar="X", help="Largest relative error (its kind's own)."),
+    ] = None,
+    audio_encoder: Annotated[
+        str | None,
+        typer.Option("--audio-encoder", metavar="DIR", help="wav2vec2's folder (in or beside)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Replay recorded files; exit 1 when one differs by more than the tolerance.
+
+    This proves a GPU, a kernel or a precision on any file of the golden format.
+    """
+    from liveact_cli.core.verification import Verified
+    from liveact_cli.engine.verify import KINDS, CheckpointSubject, verify_file
+    from liveact_cli.wan.verify import wan_kinds
+
+    environment = ctx.obj
+    subject = CheckpointSubject(environment.path(checkpoint))
+    kinds = (*KINDS, *wan_kinds(environment.path(audio_encoder) if audio_encoder else None))
+    results: list[Verified] = []
+    for name in golden:
+        result = verify_file(subject, environment.path(name), tolerance, kinds)
+        results.append(result)
+        if not as_json:
+            verdict = "ok" if result.ok else f"BAD, worst in {result.worst.name}"
+            environment.result(
+                f"{result.max_rel_error:.3e}  {name}  (tolerance {result.tolerance:g}) {verdict}"
+            )
+    ok = all(result.ok for result in results)
+    if as_json:
+        files = [
+            {
+                "file": name,
+                # JSON has no infinity; a shape that differs or a NaN has no error in numbers.
+                "max_rel_error": error if math.isfinite(error := result.max_rel_error) else None,
+                "tolerance": result.tolerance,
+                "ok": result.ok,
+            }
+            for name, result in zip(golden, results, strict=True)
+        ]
+        environment.result_json({"ok": ok, "files": files})
+    return ExitCode.OK if ok else ExitCode.FAILURE
