@@ -1,0 +1,395 @@
+"""Train liveact-mini's audio net on the corpus, and write the rows that the transformer reads.
+
+    python -m liveact_cli.training.train_audio --corpus DIR --out DIR --minutes 45 --seed 0
+    python -m liveact_cli.training.train_audio --corpus DIR --rows audio_net.safetensors --name run1
+
+What the heads predict is read linearly from the rows, so the rows carry it: phones at 100 Hz, lip
+shapes, closures, voice activity, loudness, pitch. Saves every ten minutes; run again to resume.
+"""
+
+import argparse
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from liveact_cli.mini.audio import FRAMES_PER_ROW, AudioNet, AudioNetConfig
+from liveact_cli.mini.visemes import SHAPE_NAMES, VISEME_INDEX, VISEME_SHAPES, VISEMES
+from liveact_cli.training.augment import vary_mels
+from liveact_cli.training.corpus import Stream, load_streams
+
+CROP_ROWS = 100
+BATCH = 14
+RATE, WARM_UP = 2e-3, 200
+AVERAGE = 0.999
+SAVE_EVERY = 600.0
+SOURCE_WEIGHTS = {
+    "prompt": 3.0,
+    "hibari": 1.7,
+    "piper": 1.7,
+    "espeak": 1.0,
+    "flite": 1.0,
+    "festival": 0.8,
+}
+"""How often a second of each source is drawn; the natural voices are scarce and matter most."""
+_SMOOTH_SLOW, _SMOOTH_FAST = 3.0, 1.5
+_EVENTS = ("PBM", "FV")
+
+
+class AudioHeads(nn.Module):
+    """What the rows must tell; used in training and for judging, never shipped."""
+
+    def __init__(self, config: AudioNetConfig) -> None:
+        super().__init__()
+        classes = len(VISEMES)
+        self.trunk_phones = nn.Conv1d(config.width, 2 * classes, 1)
+        self.phones = nn.Linear(config.channels, FRAMES_PER_ROW * classes)
+        self.shapes = nn.Linear(config.channels, len(SHAPE_NAMES))
+        self.events = nn.Linear(config.channels, len(_EVENTS))
+        self.curves = nn.Linear(config.channels, 4)
+
+    def phones_at_100_hz(self, rows: Tensor) -> Tensor:
+        """Rows [B, F, D] -> logits [B, 4F, classes]."""
+        logits = self.phones(rows)
+        return logits.reshape(len(logits), -1, len(VISEMES))
+
+
+def _gauss(track: Tensor, sigma: float) -> Tensor:
+    """Smooth [B, T, C] over time."""
+    reach = math.ceil(3 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    flat = functional.pad(
+        track.permute(0, 2, 1).flatten(0, 1)[:, None], (reach, reach), mode="replicate"
+    )
+    smooth = functional.conv1d(flat, (kernel / kernel.sum())[None, None])
+    return smooth.reshape(track.shape[0], track.shape[2], -1).permute(0, 2, 1)
+
+
+def shape_targets(classes: Tensor) -> Tensor:
+    """Lip shapes [B, F, 5] at 25 fps from viseme classes [B, 4F] at 100 Hz.
+
+    Closing and lip-teeth contact are smoothed half as much as the others: they are fast.
+    """
+    shapes = torch.from_numpy(VISEME_SHAPES)[classes.long()]
+    slow, fast = _gauss(shapes, _SMOOTH_SLOW), _gauss(shapes, _SMOOTH_FAST)
+    smooth = torch.cat([slow[..., :1], fast[..., 1:3], slow[..., 3:]], 2)
+    return smooth.reshape(len(smooth), -1, FRAMES_PER_ROW, smooth.shape[2]).mean(2)
+
+
+def event_targets(classes: Tensor) -> Tensor:
+    """[B, F, 2]: 1 where any of a frame's four mel frames is a bilabial, a labiodental."""
+    marks = torch.stack([classes == VISEME_INDEX[name] for name in _EVENTS], 2).float()
+    return marks.reshape(len(marks), -1, FRAMES_PER_ROW, len(_EVENTS)).amax(2)
+
+
+@dataclass
+class Batch:
+    """mel [B, 4F, 64], classes [B, 4F], curves [B, F, 4]: loudness/10, pitch/6, voicing, speech."""
+
+    mel: Tensor
+    classes: Tensor
+    curves: Tensor
+
+
+class Sampler:
+    """Random crops of the training streams, sources weighted."""
+
+    def __init__(self, streams: list[Stream], seed: int) -> None:
+        self.streams = [s for s in streams if s.frames > CROP_ROWS]
+        weights = np.array([s.frames * SOURCE_WEIGHTS.get(s.source, 1.0) for s in self.streams])
+        self.cumulative = np.cumsum(weights / weights.sum())
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, count: int = BATCH) -> Batch:
+        """One augmented batch."""
+        mels, classes, curves = [], [], []
+        for index in np.searchsorted(self.cumulative, self.rng.random(count)):
+            stream = self.streams[min(int(index), len(self.streams) - 1)]
+            first = int(self.rng.integers(stream.frames - CROP_ROWS + 1))
+            rows = slice(first, first + CROP_ROWS)
+            span = slice(4 * first, 4 * (first + CROP_ROWS))
+            mels.append(np.asarray(stream.mel[span], np.float32))
+            classes.append(np.asarray(stream.classes[span]))
+            curves.append(_curves(stream, rows))
+        mel = vary_mels(torch.from_numpy(np.stack(mels)), self.generator)
+        return Batch(mel, torch.from_numpy(np.stack(classes)), torch.from_numpy(np.stack(curves)))
+
+
+def _curves(stream: Stream, rows: slice) -> NDArray[np.float32]:
+    return np.stack(
+        [
+            stream.loudness[rows] / 10,
+            stream.pitch[rows] / 6,
+            stream.voicing[rows],
+            stream.speech[rows],
+        ],
+        1,
+    )
+
+
+def losses(net: AudioNet, heads: AudioHeads, batch: Batch) -> dict[str, Tensor]:
+    """Every weighted term of the loss."""
+    with torch.autocast("cpu", torch.bfloat16):
+        trunk = net.trunk(batch.mel)
+        early = heads.trunk_phones(trunk)
+        rows = net.rows_of(trunk)
+    rows = rows.float()
+    count = len(VISEMES)
+    # Two 100 Hz frames come out of each 50 Hz frame.
+    early = early.float().reshape(len(early), 2, count, -1).permute(0, 3, 1, 2).flatten(1, 2)
+    target = batch.classes.long()
+    shapes, aimed = torch.sigmoid(heads.shapes(rows)), shape_targets(batch.classes)
+    curves = heads.curves(rows)
+    late = heads.phones_at_100_hz(rows)
+    bce = functional.binary_cross_entropy_with_logits
+    return {
+        "early": 0.5 * functional.cross_entropy(early.flatten(0, 1), target.flatten()),
+        "phones": functional.cross_entropy(late.flatten(0, 1), target.flatten()),
+        "shapes": 6.0 * functional.mse_loss(shapes, aimed),
+        "events": bce(heads.events(rows), event_targets(batch.classes)),
+        "curves": 0.3 * functional.smooth_l1_loss(curves[..., :2], batch.curves[..., :2])
+        + 0.2 * bce(curves[..., 2:], batch.curves[..., 2:]),
+    }
+
+
+@torch.inference_mode()
+def predict(
+    net: AudioNet, heads: AudioHeads, mel: NDArray[np.float16]
+) -> dict[str, NDArray[np.float32]]:
+    """shapes [F, 5], events [F, 2], phones [4F, classes] (probabilities) of one stream."""
+    rows = net(torch.from_numpy(np.asarray(mel, np.float32))[None])
+    return {
+        "shapes": torch.sigmoid(heads.shapes(rows))[0].numpy(),
+        "events": torch.sigmoid(heads.events(rows))[0].numpy(),
+        "phones": heads.phones_at_100_hz(rows).softmax(2)[0].numpy(),
+    }
+
+
+def _runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.diff(np.concatenate([[0], active.astype(int), [0]]))
+    return list(zip(np.where(edges == 1)[0], np.where(edges == -1)[0], strict=True))
+
+
+def score(
+    net: AudioNet, heads: AudioHeads, streams: list[Stream], threshold: float = 0.5, margin: int = 4
+) -> dict[str, float]:
+    """Frame accuracy, shape correlations while speaking, and closures found within +-40 ms."""
+    right = frames = hits = closures = true_runs = runs = 0
+    said, aimed = [], []
+    for stream in streams:
+        guess = predict(net, heads, stream.mel)
+        classes = np.asarray(stream.classes)
+        talking = np.repeat(stream.speech > 0.5, FRAMES_PER_ROW)
+        right += int((guess["phones"].argmax(1) == classes)[talking].sum())
+        frames += int(talking.sum())
+        target = shape_targets(torch.from_numpy(classes.copy())[None])[0].numpy()
+        said.append(guess["shapes"][stream.speech > 0.5])
+        aimed.append(target[stream.speech > 0.5])
+        closed = np.repeat(guess["events"][:, 0] > threshold, FRAMES_PER_ROW)
+        truth = classes == VISEME_INDEX["PBM"]
+        for first, last in _runs(truth):
+            closures += 1
+            hits += bool(closed[max(0, first - margin) : last + margin].any())
+        for first, last in _runs(closed & talking):
+            runs += 1
+            true_runs += bool(truth[max(0, first - margin) : last + margin].any())
+    said_all, aimed_all = np.concatenate(said), np.concatenate(aimed)
+    correlations = {
+        name: float(np.corrcoef(said_all[:, k], aimed_all[:, k])[0, 1])
+        for k, name in enumerate(SHAPE_NAMES)
+    }
+    return {
+        "accuracy": right / max(1, frames),
+        **correlations,
+        "closure_recall": hits / max(1, closures),
+        "closure_precision": true_runs / max(1, runs),
+        "closures": closures,
+    }
+
+
+def save_net(net: AudioNet, heads: AudioHeads, path: Path, note: dict[str, str]) -> None:
+    """Write net and heads with the net's sizes in the metadata."""
+    state = {f"net.{k}": v.contiguous() for k, v in net.state_dict().items()}
+    state |= {f"heads.{k}": v.contiguous() for k, v in heads.state_dict().items()}
+    save_file(state, path, {"config": json.dumps(net.config.as_metadata()), **note})
+
+
+def load_net(path: Path) -> tuple[AudioNet, AudioHeads]:
+    """Read what `save_net` wrote."""
+    with safe_open(path, "pt") as file:
+        values = json.loads(file.metadata()["config"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    values["dilations"] = tuple(values["dilations"])
+    config = AudioNetConfig(**values)
+    net, heads = AudioNet(config), AudioHeads(config)
+    net.load_state_dict({k[4:]: v for k, v in state.items() if k.startswith("net.")})
+    heads.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("heads.")})
+    return net.eval(), heads.eval()
+
+
+def _report(
+    net: AudioNet, heads: AudioHeads, sets: dict[str, list[Stream]]
+) -> dict[str, dict[str, float]]:
+    net.eval()
+    found = {name: score(net, heads, streams) for name, streams in sets.items() if streams}
+    for name, values in found.items():
+        print(name, {k: round(v, 3) for k, v in values.items()}, flush=True)
+    net.train()
+    return found
+
+
+class Trainer:
+    """The state of one run: nets, their running averages, optimiser, time spent."""
+
+    def __init__(self, config: AudioNetConfig, seed: int, out: Path) -> None:
+        torch.manual_seed(seed)
+        self.net, self.heads = AudioNet(config), AudioHeads(config)
+        self.average_net, self.average_heads = AudioNet(config), AudioHeads(config)
+        self._copy_average(0.0)
+        self.parameters = [*self.net.parameters(), *self.heads.parameters()]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, RATE, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        self.out, self.steps, self.spent = out, 0, 0.0
+
+    @torch.no_grad()
+    def _copy_average(self, keep: float) -> None:
+        for average, live in ((self.average_net, self.net), (self.average_heads, self.heads)):
+            for mean, value in zip(average.parameters(), live.parameters(), strict=True):
+                mean.lerp_(value, 1 - keep)
+
+    def step(self, batch: Batch, rate: float) -> dict[str, float]:
+        """One update; returns the loss terms."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (self.steps + 1) / WARM_UP)
+        terms = losses(self.net, self.heads, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.steps += 1
+        self._copy_average(min(AVERAGE, self.steps / (self.steps + 20)))
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def save(self) -> None:
+        """Checkpoint and the averaged net, each written beside and renamed."""
+        names = ("net", "heads", "average_net", "average_heads", "optimiser")
+        state = {name: getattr(self, name).state_dict() for name in names}
+        partial = self.out / "checkpoint.partial"
+        torch.save({**state, "steps": self.steps, "spent": self.spent}, partial)
+        partial.rename(self.out / "checkpoint.pt")
+        partial = self.out / "audio_net.partial"
+        note = {"steps": str(self.steps), "minutes": f"{self.spent / 60:.1f}"}
+        save_net(self.average_net, self.average_heads, partial, note)
+        partial.rename(self.out / "audio_net.safetensors")
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint if there is one."""
+        path = self.out / "checkpoint.pt"
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            for name in ("net", "heads", "average_net", "average_heads", "optimiser"):
+                getattr(self, name).load_state_dict(state[name])
+            self.steps, self.spent = state["steps"], state["spent"]
+
+
+def train(corpus: Path, out: Path, minutes: float, seed: int, config: AudioNetConfig) -> None:
+    """Train for a processor time; the learning rate falls as a cosine over it.
+
+    Processor time, so that a busy machine trains longer, not less.
+    """
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, seed, out)
+    trainer.resume()
+    made = [
+        split for split in ("train", "more") if (corpus / "streams" / split / "index.json").exists()
+    ]
+    streams = [stream for split in made for stream in load_streams(corpus, split)]
+    sampler = Sampler(streams, seed + trainer.steps)
+    sets = _evaluation_sets(corpus)
+    total, before, saved = minutes * 60, trainer.spent, time.monotonic()
+    started, recent = time.process_time(), dict[str, float]()
+    while trainer.spent < total:
+        rate = RATE * max(0.02, 0.5 + 0.5 * math.cos(math.pi * min(1.0, trainer.spent / total)))
+        for name, value in trainer.step(sampler.draw(), rate).items():
+            recent[name] = 0.98 * recent.get(name, value) + 0.02 * value
+        trainer.spent = before + time.process_time() - started
+        if trainer.steps % 200 == 0:
+            shown = {name: round(value, 4) for name, value in recent.items()}
+            print(f"{trainer.spent / 60:.1f} min, step {trainer.steps}: {shown}", flush=True)
+        if time.monotonic() - saved > SAVE_EVERY:
+            trainer.save()
+            _report(trainer.average_net, trainer.average_heads, sets)
+            saved = time.monotonic()
+    trainer.save()
+    results = _report(trainer.average_net, trainer.average_heads, sets)
+    summary = {"minutes": minutes, "seed": seed, "steps": trainer.steps, "results": results}
+    (out / "results.json").write_text(json.dumps(summary, indent=1), encoding="utf8")
+
+
+def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
+    test, dev = load_streams(corpus, "test"), load_streams(corpus, "dev")
+    return {
+        "librivox": [s for s in test if s.source == "librivox"],
+        "french": [s for s in test if s.language == "fr"],
+        "hibari-dev": [s for s in dev if s.source == "hibari"],
+        "espeak-dev": [s for s in dev if s.source == "espeak"],
+        "piper-dev": [s for s in dev if s.source == "piper"],
+    }
+
+
+@torch.inference_mode()
+def write_rows(corpus: Path, weights: Path, name: str) -> None:
+    """rows-<name>.npy beside every split's mels."""
+    net, _ = load_net(weights)
+    for split in ("train", "dev", "test"):
+        folder = corpus / "streams" / split
+        streams = load_streams(corpus, split)
+        total = sum(stream.frames for stream in streams)
+        partial = folder / f"rows-{name}.partial.npy"
+        rows = np.lib.format.open_memmap(partial, "w+", np.float16, (total, net.config.channels))
+        at = 0
+        for stream in streams:
+            mel = torch.from_numpy(np.asarray(stream.mel, np.float32))[None]
+            rows[at : at + stream.frames] = net(mel)[0].half().numpy()
+            at += stream.frames
+        rows.flush()
+        partial.rename(folder / f"rows-{name}.npy")
+        print(f"{split}: {total} rows", flush=True)
+
+
+def main() -> None:
+    """Command line: train, or write rows."""
+    parser = argparse.ArgumentParser(description="Train liveact-mini's audio net.")
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument("--minutes", type=float, default=45.0, help="of processor time")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--width", type=int, default=AudioNetConfig.width)
+    parser.add_argument(
+        "--rows", type=Path, help="write rows with these weights instead of training"
+    )
+    parser.add_argument("--name", default="net", help="the rows files are called rows-NAME.npy")
+    options = parser.parse_args()
+    if options.rows:
+        write_rows(options.corpus, options.rows, options.name)
+    elif options.out:
+        config = AudioNetConfig(width=options.width)
+        train(options.corpus, options.out, options.minutes, options.seed, config)
+    else:
+        parser.error("give --out to train or --rows to write rows")
+
+
+if __name__ == "__main__":
+    main()
