@@ -1,0 +1,46 @@
+"""The public command surface is frozen: what scripts rely on does not change by accident."""
+
+import typer
+
+from liveact_cli.cli.main import COMMANDS, root
+from liveact_cli.core.errors import ExitCode
+
+SURFACE = {
+    "render": {
+        "AUDIO", "--ref", "-o --output", "--prompt", "--model", "--size", "--fps", "--seed",
+        "--start", "--duration", "--face", "--crf", "--label", "--dry-run", "--json", "--force",
+        "-q --quiet", "-v --verbose",
+    },
+    "inspect": {"VIDEO", "--json"},
+    "doctor": {"--json"},
+    "bench": {"--model", "--size", "--seconds", "--json"},
+    "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--json"},
+}  # fmt: skip
+
+
+def options_of(command) -> set[str]:
+    found = set()
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            found.add(parameter.metavar)
+        else:
+            found.add(" ".join(parameter.opts))
+    return found
+
+
+def test_options() -> None:
+    group = typer.main.get_command(root)
+    for name, expected in SURFACE.items():
+        missing = expected - options_of(group.get_command(None, name))
+        assert not missing, f"{name} lost {missing}"
+
+
+def test_commands_do_not_vanish() -> None:
+    assert set(SURFACE) <= set(COMMANDS)
+
+
+def test_exit_codes() -> None:
+    assert {code.name: int(code) for code in ExitCode} == {
+        "OK": 0, "FAILURE": 1, "USAGE": 2, "BAD_MEDIA": 3, "MISSING_WEIGHTS": 4, "DEVICE": 5,
+        "BATCH_PARTIAL": 6, "BUG": 70, "INTERRUPTED": 130,
+    }  # fmt: skip

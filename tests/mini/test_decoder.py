@@ -1,0 +1,134 @@
+"""Latents become motion as a causal stream, joined at chunk boundaries, at any frame rate."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from liveact_cli.mini.codec import MotionCodec
+from liveact_cli.mini.decoder import (
+    CurveResampler,
+    MotionDecoder,
+    MotionFrameDecoder,
+    meet_lips,
+    shut_lids,
+)
+from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_FPS, NUM_CHANNELS, lip_aperture
+
+YAW, JAW = CHANNEL_INDEX["yaw"], CHANNEL_INDEX["jawOpen"]
+
+
+def smooth_motion(frames: int) -> NDArray[np.float32]:
+    t = np.arange(frames) / MOTION_FPS
+    motion = np.full((frames, NUM_CHANNELS), 0.1, np.float32)
+    motion[:, YAW] = 4.0 * np.sin(2.0 * t)
+    motion[:, JAW] = 0.3 + 0.2 * np.sin(15.0 * t)
+    return motion
+
+
+def chunks(latent: torch.Tensor) -> list[torch.Tensor]:
+    return [latent[:, :6], *latent[:, 6:].split(8, 1)]
+
+
+class Painter:
+    """Draws the motion's numbers instead of a face."""
+
+    def render(self, motion: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return np.full((2, 2, 3), round(100 * float(motion[JAW])), np.uint8)
+
+
+def test_smooth_motion_passes_unchanged() -> None:
+    motion = smooth_motion(85)
+    codec = MotionCodec.identity()
+    decoder = MotionDecoder(codec)
+    parts = [decoder.decode(part) for part in chunks(codec.encode(torch.from_numpy(motion)))]
+    assert [len(part) for part in parts] == [21, 32, 32]
+    assert np.abs(np.concatenate(parts)[:, JAW] - motion[:, JAW]).max() < 1e-5
+    assert np.abs(np.concatenate(parts)[:, YAW] - motion[:, YAW]).max() < 0.5
+
+
+def test_seams_are_mended() -> None:
+    codec = MotionCodec.identity()
+    rng = np.random.default_rng(0)
+    motion = smooth_motion(21 + 32 * 8)
+    for start in range(21, len(motion), 32):
+        motion[start : start + 32, YAW] += rng.normal(0.0, 1.5)
+    latent = codec.encode(torch.from_numpy(motion))
+    jumps = {}
+    for mend in (False, True):
+        decoder = MotionDecoder(codec, mend=mend)
+        yaw = np.concatenate([decoder.decode(part) for part in chunks(latent)])[:, YAW]
+        step = np.abs(np.diff(yaw))
+        jumps[mend] = step[20::32].mean() / step.mean()
+    assert jumps[False] > 3.0
+    assert jumps[True] < 1.3
+
+
+def test_values_stay_in_range() -> None:
+    decoder = MotionDecoder(MotionCodec.identity())
+    motion = decoder.decode(5.0 * torch.randn(32, 6, 1, 5))
+    assert motion[:, JAW].min() >= 0.0
+    assert motion[:, JAW].max() <= 1.0
+    assert motion[:, YAW].max() > 1.0
+
+
+def test_lips_that_almost_meet_do_meet() -> None:
+    names = ("jawOpen", "mouthClose", "mouthUpperUp", "mouthLowerDown", "mouthRollLower")
+    rows = {
+        "open": (0.40, 0.10, 0.20, 0.20, 0.00),
+        "closing": (0.12, 0.45, 0.08, 0.10, 0.05),
+        "touching": (0.16, 0.10, 0.10, 0.10, 0.35),
+    }
+    motion = np.zeros((len(rows), NUM_CHANNELS), np.float32)
+    for row, values in zip(motion, rows.values(), strict=True):
+        row[[CHANNEL_INDEX[name] for name in names]] = values
+    before = motion.copy()
+    meet_lips(motion)
+    apart = lip_aperture(motion)
+    assert np.array_equal(motion[0], before[0])
+    assert lip_aperture(before)[1] > 0.1
+    assert apart[1] == 0.0
+    assert apart[2] < 0.2
+    assert motion[2, CHANNEL_INDEX["mouthRollLower"]] >= 0.3
+
+
+def test_half_blinks_become_blinks() -> None:
+    motion = np.zeros((4, NUM_CHANNELS), np.float32)
+    left = CHANNEL_INDEX["eyeBlinkLeft"]
+    motion[:, left] = 0.0, 0.28, 0.5, 0.7
+    shut_lids(motion)
+    assert motion[:2, left] == pytest.approx([0.0, 0.28])
+    assert motion[2, left] > 0.7
+    assert motion[3, left] == 1.0
+
+
+@pytest.mark.parametrize("fps", [10.0, 24.0, 25.0, 29.97, 60.0])
+def test_resampling_as_a_stream_equals_at_once(fps: float) -> None:
+    motion = smooth_motion(117)
+    whole, parts = CurveResampler(fps), CurveResampler(fps)
+    at_once = np.concatenate([whole.push(motion), whole.flush()])
+    pieces = [parts.push(motion[i : i + 13]) for i in range(0, 117, 13)]
+    streamed = np.concatenate([*pieces, parts.flush()])
+    assert len(at_once) == pytest.approx(117 * fps / MOTION_FPS, abs=0.51)
+    assert np.array_equal(at_once, streamed)
+    moments = ((np.arange(len(at_once)) + 0.5) / fps) - 0.5 / MOTION_FPS
+    error = at_once[:, YAW] - 4.0 * np.sin(2.0 * moments)
+    assert np.abs(error[4:-4]).max() < 0.01
+    if fps == MOTION_FPS:
+        assert np.abs(at_once - motion).max() < 1e-6
+
+
+def test_frames_resume_where_they_stopped() -> None:
+    codec = MotionCodec.identity()
+    parts = chunks(codec.encode(torch.from_numpy(smooth_motion(117))))
+    decoder = MotionFrameDecoder(codec, Painter(), fps=30.0)
+    frames = [list(decoder.decode(part)) for part in parts[:2]]
+    resumed = MotionFrameDecoder(codec, Painter(), fps=30.0)
+    resumed.load_state(decoder.state())
+    rests = [
+        [frame for part in parts[2:] for frame in going.decode(part)] + list(going.flush())
+        for going in (decoder, resumed)
+    ]
+    assert sum(map(len, frames)) + len(rests[0]) == round(117 * 30 / 25)
+    assert all(np.array_equal(a, b) for a, b in zip(*rests, strict=True))
+    assert frames[0][0].shape == (2, 2, 3)

@@ -1,0 +1,143 @@
+"""The audio net's training: targets, a few steps that learn, saving, resuming, rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from liveact_cli.mini.audio import AudioNet, AudioNetConfig
+from liveact_cli.mini.visemes import VISEME_INDEX, VISEME_SHAPES, VISEMES
+from liveact_cli.training import train_audio
+from liveact_cli.training.corpus import PHONE_DTYPE, Stream
+from liveact_cli.training.realign import realign
+from liveact_cli.training.texts import draw, own_sentences
+from liveact_cli.training.train_audio import (
+    AudioHeads,
+    Sampler,
+    Trainer,
+    event_targets,
+    load_net,
+    save_net,
+    score,
+    shape_targets,
+)
+
+SMALL = AudioNetConfig(stem=8, width=16, dilations=(1, 2), channels=16)
+
+
+def toy_stream(seed: int, frames: int = 150) -> Stream:
+    """Each class lights its own mel bands, so that a few steps can learn it."""
+    rng = np.random.default_rng(seed)
+    classes = np.repeat(rng.integers(0, len(VISEMES), frames * 4 // 10 + 1), 10)[: frames * 4]
+    mel = rng.normal(0, 0.3, (frames * 4, 64))
+    for k in range(3):
+        mel[np.arange(frames * 4), classes * 3 + k] += 3.0
+    speech = (classes.reshape(-1, 4) > 0).mean(1).astype(np.float32)
+    zeros = np.zeros(frames, np.float32)
+    return Stream(
+        name=f"toy-{seed}",
+        language="xx",
+        source="toy",
+        voice="toy",
+        take=0,
+        clean=True,
+        frames=frames,
+        mel=mel.astype(np.float16),
+        classes=classes.astype(np.int8),
+        loudness=zeros,
+        pitch=zeros,
+        voicing=speech,
+        speech=speech,
+        rows=None,
+        phone_table=np.zeros(0, PHONE_DTYPE),
+    )
+
+
+def test_shape_targets_of_a_held_phone_are_the_table() -> None:
+    classes = torch.full((1, 80), VISEME_INDEX["AA"])
+    expected = torch.from_numpy(VISEME_SHAPES[VISEME_INDEX["AA"]]).expand(20, 5)
+    torch.testing.assert_close(shape_targets(classes)[0], expected)
+
+
+def test_short_closures_are_events_on_every_frame_they_touch() -> None:
+    classes = torch.full((1, 40), VISEME_INDEX["AA"])
+    classes[0, 15:18] = VISEME_INDEX["PBM"]
+    assert event_targets(classes)[0, :, 0].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    shapes = shape_targets(classes)[0]
+    assert shapes[3:5, 1].max() > 0.3
+    assert shapes[0, 1] == 0
+
+
+def test_training_learns_saves_and_resumes(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    streams = [toy_stream(k) for k in range(4)]
+    sampler, trainer = Sampler(streams, 0), Trainer(SMALL, 0, tmp_path)
+    start = trainer.step(sampler.draw(4), 3e-3)["phones"]
+    for _ in range(80):
+        last = trainer.step(sampler.draw(4), 3e-3)["phones"]
+    assert last < start - 0.25
+    trainer.save()
+    again = Trainer(SMALL, 1, tmp_path)
+    again.resume()
+    assert again.steps == trainer.steps == 81
+    assert torch.equal(again.net.stem.weight, trainer.net.stem.weight)
+    net, heads = load_net(tmp_path / "audio_net.safetensors")
+    assert net.config == SMALL
+    figures = score(net, heads, [toy_stream(9)])
+    assert figures["accuracy"] > 0.1
+    assert 0 <= figures["closure_precision"] <= 1
+
+
+def test_training_is_seeded(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    losses = []
+    for _ in range(2):
+        sampler, trainer = Sampler([toy_stream(0)], 3), Trainer(SMALL, 3, tmp_path)
+        losses.append([trainer.step(sampler.draw(2), 1e-3) for _ in range(3)])
+    assert losses[0] == losses[1]
+
+
+def test_rows_are_written_beside_the_mels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = [toy_stream(0, 101), toy_stream(1, 120)]
+    for split in ("train", "dev", "test"):
+        (tmp_path / "streams" / split).mkdir(parents=True)
+    monkeypatch.setattr(train_audio, "load_streams", lambda corpus, split: streams)
+    torch.manual_seed(0)
+    net = AudioNet(SMALL).eval()
+    save_net(net, AudioHeads(SMALL), tmp_path / "net.safetensors", {})
+    train_audio.write_rows(tmp_path, tmp_path / "net.safetensors", "x")
+    rows = np.load(tmp_path / "streams" / "dev" / "rows-x.npy")
+    assert rows.shape == (221, 16)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(streams[1].mel.astype(np.float32))[None])[0]
+    np.testing.assert_allclose(rows[101:], expected.numpy(), atol=5e-3)
+
+
+def test_realignment_finds_the_borders_again() -> None:
+    truth = [("", 0.0, 0.2), ("a", 0.2, 0.33), ("m", 0.33, 0.41), ("i", 0.41, 0.6), ("", 0.6, 0.9)]
+    posteriors = np.full((90, len(VISEMES)), 0.02, np.float32)
+    names = {"": "sil", "a": "AA", "m": "PBM", "i": "IY"}
+    for label, start, stop in truth:
+        span = slice(round(start * 100), round(stop * 100))
+        posteriors[span, VISEME_INDEX[names[label]]] = 0.7
+    # Borders 50 ms off, a gap between words that does not exist, and a phone held into silence.
+    given = [("a", 0.15, 0.36), ("m", 0.36, 0.43), ("", 0.43, 0.46), ("i", 0.46, 0.66)]
+    assert realign(posteriors, given) == [
+        (a, pytest.approx(b), pytest.approx(c)) for a, b, c in truth
+    ]
+
+
+def test_realignment_keeps_what_it_cannot_explain() -> None:
+    posteriors = np.full((5, len(VISEMES)), 0.05, np.float32)
+    given = [(label, 0.001 * k, 0.001 * k + 0.04) for k, label in enumerate("amiamiami")]
+    assert realign(posteriors, given) == given
+
+
+def test_texts_are_our_own_and_drawn_by_seed() -> None:
+    import random
+
+    assert len(own_sentences("en")) > 20
+    assert own_sentences("fr")
+    assert all("[" not in sentence for sentence in own_sentences("ja"))
+    assert draw("sv", random.Random(1)) == draw("sv", random.Random(1))
