@@ -87,11 +87,13 @@ def generate(speaker: Speaker, view: View, job: Job, prompts: PromptTrack) -> It
 def render_video(
     job: Job,
     *,
+    speaker: Speaker | None = None,
     force: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Render a job and yield what happens; the last event is Finished.
 
+    `speaker` is the plan's model where it is loaded already; it is as good as new afterwards.
     `stop` is asked after every chunk; when it says yes, what there is becomes a playable
     OUT.partial.mp4 and Interrupted is raised. After any other failure nothing is left behind.
     The job's script is played; without one the prompt of the settings holds throughout.
@@ -102,7 +104,7 @@ def render_video(
     with ExitStack() as stack:
         target = stack.enter_context(atomic_target(plan.output, force))
         sound = stack.enter_context(SoundTrack(job.sound, target.directory))
-        speaker = load_speaker(plan.model)
+        speaker = speaker or load_speaker(plan.model)
         view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
         yield from map(Note, view.notes)
         yield from map(Caution, view.cautions)
