@@ -48,6 +48,21 @@ class Audio(NamedTuple):
     frames: int
 
 
+class AllTokens:
+    """Which tokens of a frame a transformer works on: all. Whoever shares the work replaces this.
+
+    s is the number of tokens worked on here.
+    """
+
+    def split(self, x_BFSD: Tensor) -> Tensor:
+        """Take the tokens `[B, F, s, D]` that are worked on here."""
+        return x_BFSD
+
+    def join(self, x_BFsD: Tensor, size: int) -> Tensor:
+        """Put the `size` tokens of every frame together again."""
+        return x_BFsD
+
+
 class LiveActTransformer(nn.Module):
     """Predicts the flow-matching velocity of a chunk of latents."""
 
@@ -70,6 +85,8 @@ class LiveActTransformer(nn.Module):
         self.head = Head(dim, config.out_dim * patch, config.eps)
         self.attend: Callable[..., Tensor] = attend_memory
         self.kernel: Kernel = sdpa
+        self.tokens = AllTokens()
+        self.memory_type: Callable[..., ConvMemory] = ConvMemory
         self._ropes: dict[tuple[int, int, int, torch.device], RopeTable] = {}
 
     @property
@@ -130,7 +147,7 @@ class LiveActTransformer(nn.Module):
             raise ValueError(
                 f"the policy folds {policy.ratio} frames, the weights fold {config.fold_ratio}"
             )
-        return ConvMemory(
+        return self.memory_type(
             policy,
             config.tokens_per_frame(*latent_size),
             fold_weights([block.self_attn for block in self._blocks()], fold),
@@ -243,32 +260,34 @@ class LiveActTransformer(nn.Module):
         audio: Audio | None,
         attend: Callable[[int], Attend],
     ) -> Tensor:
-        size = self.config.tokens_per_frame(*x.shape[-2:])
-        silent = 0 if audio is None else (x.shape[2] - audio.frames) * size
+        frames, size = x.shape[2], self.config.tokens_per_frame(*x.shape[-2:])
         time_BD = self.time_embedding(
             time_features(time, self.config.freq_dim).to(self.head.modulation.dtype)
         )
         time_B6D = torch.unflatten(self.time_projection(time_BD), -1, (6, -1))
         tokens = self._patchify(x if y is None else torch.cat((x, y.to(x.dtype)), 1))
-        tokens = self.patch_embedding(tokens.to(self.dtype)).to(time_BD.dtype)
+        tokens = self.tokens.split(tokens)
+        silent = 0 if audio is None else (frames - audio.frames) * tokens.shape[2]
+        tokens = self.patch_embedding(tokens.flatten(1, 2).to(self.dtype)).to(time_BD.dtype)
         for index, block in enumerate(self._blocks()):
             heard = None if audio is None else audio.layers[index]
             layer = context.layers[index]
             tokens = block(tokens, time_B6D, attend(index), layer, heard, silent, self.dtype)
         out = self.head(tokens, time_BD, self.dtype)
-        return self._unpatchify(out, *x.shape[-3:]).to(x.dtype)
+        out = self.tokens.join(torch.unflatten(out, 1, (frames, -1)), size)
+        return self._unpatchify(out, *x.shape[-2:]).to(x.dtype)
 
     def _patchify(self, x: Tensor) -> Tensor:
-        """`[B, C, F, h, w]` -> `[B, T, C·patch]`, tokens frame-major then raster."""
+        """`[B, C, F, h, w]` -> `[B, F, S, C·patch]`, tokens in raster order."""
         _, height, width = self.config.patch
         x = torch.unflatten(torch.unflatten(x, 4, (-1, width)), 3, (-1, height))  # B C F h ph w pw
-        return x.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
+        return x.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(2, 3)
 
-    def _unpatchify(self, tokens: Tensor, frames: int, height: int, width: int) -> Tensor:
-        """`[B, T, patch·C]` -> `[B, C, F, h, w]`."""
+    def _unpatchify(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """`[B, F, S, patch·C]` -> `[B, C, F, h, w]`."""
         _, ph, pw = self.config.patch
-        grid = (frames, height // ph, width // pw)
-        x = torch.unflatten(torch.unflatten(tokens, 1, grid), -1, (ph, pw, -1))
+        grid = (height // ph, width // pw)
+        x = torch.unflatten(torch.unflatten(tokens, 2, grid), -1, (ph, pw, -1))
         return x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
 

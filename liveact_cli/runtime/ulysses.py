@@ -1,0 +1,234 @@
+"""Ulysses: one transformer on several ranks, applied from outside to the finished module.
+
+Every rank works on its share of every frame's tokens; the memory is shared by heads. One packed
+all-to-all before the self-attention gives each rank all tokens of its heads, one after it gives
+the tokens back. The fold never mixes channels, so it stays exact, and P ranks equal one rank.
+Everything else (cross- and audio attention, feed-forward, norms) works on tokens one by one.
+
+Every rank must call the transformer, `new_memory`, `state` and `load_state` in the same order.
+`forward_chain` (training) is not shared. Shapes: P ranks, F latent frames, S tokens per frame,
+s of them on this rank, N heads, n = N/P of them on this rank, H head dim.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from liveact_cli.core.errors import UsageError
+from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.model.attention import Kernel
+from liveact_cli.model.memory import ConvMemory, FoldWeights, LayerMemory
+from liveact_cli.model.rope import RopeTable
+from liveact_cli.model.transformer import AllTokens, LiveActTransformer
+
+
+class WindowAttention(Protocol):
+    """What `LiveActTransformer.attend` is."""
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        memory: LayerMemory,
+        rope: RopeTable,
+        kernel: Kernel,
+    ) -> Tensor:
+        """Remember k and v, and attend to the window."""
+        ...
+
+
+def check_heads(heads: int, ranks: int) -> None:
+    """Refuse a number of ranks that the heads cannot be shared by, with the numbers."""
+    if heads % ranks:
+        fitting = [str(n) for n in range(1, min(heads, 16) + 1) if heads % n == 0]
+        raise UsageError(
+            f"{heads} attention heads cannot be shared evenly by {ranks} GPUs",
+            f"--gpus takes {', '.join(fitting[:-1])} or {fitting[-1]} for this model",
+        )
+
+
+def shares(tokens: int, ranks: int) -> list[int]:
+    """Share the tokens of a frame: 1170 on 4 ranks are 293, 293, 292 and 292."""
+    even, more = divmod(tokens, ranks)
+    return [even + (rank < more) for rank in range(ranks)]
+
+
+@dataclass(frozen=True)
+class Team:
+    """The ranks that share a transformer, and their exchanges."""
+
+    group: dist.ProcessGroup
+
+    @property
+    def ranks(self) -> int:
+        """How many they are."""
+        return self.group.size()
+
+    @property
+    def rank(self) -> int:
+        """Which one this process is."""
+        return self.group.rank()
+
+    def heads(self, total: int) -> slice:
+        """Return the heads of this rank."""
+        check_heads(total, self.ranks)
+        own = total // self.ranks
+        return slice(self.rank * own, (self.rank + 1) * own)
+
+    def to_heads(self, tensors: Sequence[Tensor], size: int) -> tuple[Tensor, ...]:
+        """Exchange own tokens of all heads for all tokens of own heads.
+
+        Takes tensors `[B, F·s, N, H]` where frames have `size` tokens in all, returns as many
+        `[B, F·S, n, H]`; they travel in one exchange.
+        """
+        parts = shares(size, self.ranks)
+        by_rank = [torch.unflatten(t, 2, (self.ranks, -1)).movedim(2, 0) for t in tensors]
+        sent = torch.stack(by_rank, 1)  # P tensors B F·s n H
+        frames = sent.shape[3] // parts[self.rank]
+        unit = sent[0].numel() // parts[self.rank]
+        received = self._exchange(
+            sent.flatten(), [sent[0].numel()] * self.ranks, [unit * part for part in parts]
+        )
+        pieces = [
+            piece.view(*sent.shape[1:3], frames, part, *sent.shape[4:])
+            for piece, part in zip(received, parts, strict=True)
+        ]
+        return torch.cat(pieces, 3).flatten(2, 3).unbind(0)
+
+    def to_tokens(self, x_BTnH: Tensor, size: int) -> Tensor:
+        """Exchange all tokens of own heads for own tokens of all heads: `[B, F·s, N, H]`."""
+        parts = shares(size, self.ranks)
+        pieces = torch.split(torch.unflatten(x_BTnH, 1, (-1, size)), parts, 2)
+        sent = torch.cat([piece.flatten() for piece in pieces])
+        own = pieces[self.rank]
+        received = self._exchange(
+            sent, [piece.numel() for piece in pieces], [own.numel()] * self.ranks
+        )
+        return torch.cat([piece.view(own.shape) for piece in received], 3).flatten(1, 2)
+
+    def all_of(self, x: Tensor, axis: int, parts: Sequence[int]) -> Tensor:
+        """Put together what the ranks hold of `axis`: `parts` says how much each."""
+        largest, last = max(parts), x.dim() - 1
+        padding = [0] * (2 * (last - axis)) + [0, largest - x.shape[axis]]
+        mine = F.pad(x, padding).contiguous()
+        everything = mine.new_empty((self.ranks, *mine.shape))
+        dist.all_gather_into_tensor(_bytes(everything), _bytes(mine), group=self.group)
+        held = (piece.narrow(axis, 0, part) for piece, part in zip(everything, parts, strict=True))
+        return torch.cat(tuple(held), axis)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Send rank 0's contiguous tensor to all others, which receive it in place."""
+        dist.broadcast(_bytes(x), group_src=0, group=self.group)
+        return x
+
+    def _exchange(self, sent: Tensor, sizes: list[int], expected: list[int]) -> list[Tensor]:
+        received = sent.new_empty(sum(expected))
+        dist.all_to_all_single(received, sent, expected, sizes, group=self.group)
+        return list(torch.split(received, expected))
+
+
+def _bytes(x: Tensor) -> Tensor:
+    # Not every backend knows every type (gloo no float8), and moving them needs no arithmetic.
+    return x.view(-1).view(torch.uint8)
+
+
+class SharedTokens(AllTokens):
+    """This rank's share of the tokens of every frame."""
+
+    def __init__(self, team: Team) -> None:
+        self._team = team
+
+    def split(self, x_BFSD: Tensor) -> Tensor:
+        """Take this rank's tokens; neighbours in the raster stay together."""
+        parts = shares(x_BFSD.shape[2], self._team.ranks)
+        return torch.split(x_BFSD, parts, 2)[self._team.rank]
+
+    def join(self, x_BFsD: Tensor, size: int) -> Tensor:
+        """Gather the tokens of all ranks, on every rank."""
+        return self._team.all_of(x_BFsD, 2, shares(size, self._team.ranks))
+
+
+class HeadMemory(ConvMemory):
+    """This rank's heads of the memory; what is saved and loaded are all heads."""
+
+    def __init__(
+        self,
+        team: Team,
+        policy: MemoryPolicy,
+        tokens_per_frame: int,
+        folds: Sequence[FoldWeights],
+        *,
+        steps: Iterable[int],
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """Allocate this rank's part of a memory of `heads` heads."""
+        if tokens_per_frame < team.ranks:
+            raise UsageError(
+                f"a frame of {tokens_per_frame} tokens cannot be shared by {team.ranks} GPUs",
+                "--size of a larger picture, or fewer --gpus",
+            )
+        self._team, self._heads = team, team.heads(heads)
+        super().__init__(
+            policy,
+            tokens_per_frame,
+            [FoldWeights(*map(self._own, fold)) for fold in folds],
+            steps=steps,
+            heads=heads // team.ranks,
+            head_dim=head_dim,
+            dtype=dtype,
+            device=device,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all that is remembered, of all heads, on every rank."""
+        own = [self._heads.stop - self._heads.start] * self._team.ranks
+        return {name: self._team.all_of(x, 2, own) for name, x in super().state().items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state()`, however many ranks made it."""
+        super().load_state({name: value[:, :, self._heads] for name, value in state.items()})
+
+    def _own(self, weight_RNH: Tensor | None) -> Tensor | None:
+        return None if weight_RNH is None else weight_RNH[:, self._heads]
+
+
+def attend_shared(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    team: Team,
+    attend: WindowAttention,
+    memory: LayerMemory,
+    rope: RopeTable,
+    kernel: Kernel,
+) -> Tensor:
+    """Attend with all tokens of this rank's heads."""
+    size = memory.tokens_per_frame
+    q, k, v = team.to_heads((q, k, v), size)
+    return team.to_tokens(attend(q, k, v, memory=memory, rope=rope, kernel=kernel), size)
+
+
+def parallelize(transformer: LiveActTransformer, group: dist.ProcessGroup) -> Team:
+    """Share the work of a finished transformer and its memories among the ranks of `group`.
+
+    Every rank holds the same weights and is given the same inputs; each returns the whole
+    velocity. Raises UsageError when the heads cannot be shared evenly.
+    """
+    check_heads(transformer.config.heads, group.size())
+    team = Team(group)
+    transformer.attend = partial(attend_shared, team=team, attend=transformer.attend)
+    transformer.tokens = SharedTokens(team)
+    transformer.memory_type = partial(HeadMemory, team)
+    return team

@@ -1,0 +1,112 @@
+"""The ranks of the tests of Ulysses; started by test_ulysses.py, results go to JSON files.
+
+Arguments: folder, ranks. All processes make one group; the first two make another one. They are
+forked from this one, which has loaded torch: that is the slow part.
+"""
+
+import json
+import multiprocessing
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from liveact_cli.core.errors import UsageError
+from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.engine.verify import CheckpointSubject, verify_file
+from liveact_cli.model.config import TransformerConfig
+from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.ulysses import parallelize
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TOY = TransformerConfig(
+    dim=32, ffn_dim=48, heads=4, layers=2, in_dim=20, out_dim=16, image_dim=18, text_dim=6,
+    text_len=4, freq_dim=16, audio_layers=1, audio_channels=10, audio_hidden=12, audio_dim=14,
+    audio_tokens=3,
+)  # fmt: skip
+UNEVEN = (6, 10)
+"""A latent size of 15 tokens: neither 2 nor 4 ranks share them evenly."""
+
+
+def toy() -> LiveActTransformer:
+    torch.manual_seed(0)
+    model = LiveActTransformer(TOY)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval().requires_grad_(False)
+
+
+def roll_out(model: LiveActTransformer) -> list[torch.Tensor]:
+    """Decode four chunks, the last two after a reload of the memory; return all results."""
+    policy, random = MemoryPolicy(), torch.Generator().manual_seed(1)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=random)
+
+    context = model.encode_context(draw(1, 3, TOY.text_dim), draw(1, 7, TOY.image_dim))
+    memory, results = model.new_memory(policy, UNEVEN, [0], "separate"), []
+    for chunk in range(4):
+        if chunk == 2:
+            state = memory.state()
+            memory = model.new_memory(policy, UNEVEN, [0], "separate")
+            memory.load_state(state)
+        frames = policy.chunk_size(chunk)
+        listening = frames - (chunk == 0)  # the still first frame hears nothing
+        rows = draw(1, 4 * listening + 4, TOY.audio_layers, TOY.audio_channels)
+        x, y = draw(1, TOY.out_dim, frames, *UNEVEN), draw(1, TOY.y_dim, frames, *UNEVEN)
+        audio = model.encode_audio(rows) if chunk != 1 else None
+        results.append(model(x, 900.0, context, audio, memory.bank(0), y))
+    return [*results, *memory.state().values()]
+
+
+def largest_difference(group: dist.ProcessGroup, expected: list[torch.Tensor]) -> float:
+    model = toy()
+    parallelize(model, group)
+    ours = roll_out(model)
+    return max(float((a - b).abs().max()) for a, b in zip(ours, expected, strict=True))
+
+
+def refusal(group: dist.ProcessGroup) -> str:
+    try:
+        parallelize(LiveActTransformer(replace(TOY, dim=36, heads=6)), group)
+    except UsageError as error:
+        return f"{error.message}; {error.hint}"
+    return ""
+
+
+def work(folder: Path, rank: int, ranks: int) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(folder / "store"), ranks)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
+    everybody, pair = dist.group.WORLD, dist.new_group([0, 1])
+    expected = roll_out(toy())
+    found = {
+        str(ranks): largest_difference(everybody, expected),
+        "scale": min(float(x.abs().max()) for x in expected),
+        "refusal": refusal(everybody),
+    }
+    if rank < 2:
+        found["2"] = largest_difference(pair, expected)
+        subject = CheckpointSubject(GOLDEN / "tiny-liveact")
+        parallelize(subject.transformer, pair)
+        for path in sorted(GOLDEN.glob("golden_rollout*.safetensors")):
+            found[path.stem] = verify_file(subject, path).max_rel_error
+    (folder / f"rank{rank}.json").write_text(json.dumps(found), encoding="utf-8")
+    dist.destroy_process_group()
+
+
+def main(folder: Path, ranks: int) -> int:
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=work, args=(folder, rank, ranks)) for rank in range(ranks)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return max(abs(process.exitcode) for process in processes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
