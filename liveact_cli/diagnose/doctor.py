@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Final, Literal
 
 import liveact_cli
 from liveact_cli.core.errors import LiveActError
+from liveact_cli.core.machine import available_memory, usable_cores
 from liveact_cli.core.units import format_bytes
 from liveact_cli.weights.registry import FULL, MINI
 from liveact_cli.weights.resolve import (
@@ -114,8 +114,7 @@ def _full_model(variables: Mapping[str, str], directory: Path) -> Check:
 
 
 def _processor() -> Check:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("processor", "ok", f"{platform.machine()}, {count} cores")
+    return Check("processor", "ok", f"{platform.machine()}, {usable_cores()} cores")
 
 
 def _memory() -> Check:
@@ -126,17 +125,6 @@ def _memory() -> Check:
     if available < NEEDED_MEMORY:
         return Check("memory", "bad", detail, "close other programs")
     return Check("memory", "ok", detail)
-
-
-def available_memory() -> int | None:
-    """Return the bytes of memory that a new process may use, or None where it cannot be told."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None
 
 
 def _disk(directory: Path) -> Check:
