@@ -143,12 +143,13 @@ def merge(layers: list[Layer]) -> RenderSettings:
     """Check every layer (also what a stronger one hides) and merge them, the first winning."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        for name, value in _check(layer).items():
+        for name, value in check_layer(layer).items():
             merged.setdefault(name, value)
     return RenderSettings(**merged)
 
 
-def _check(layer: Layer) -> dict[str, Any]:
+def check_layer(layer: Layer) -> dict[str, Any]:
+    """Return the settings of a layer, read; raises UsageError with the first that is wrong."""
     try:
         edge = _Edge.model_validate(dict(layer.values))
     except ValidationError as error:

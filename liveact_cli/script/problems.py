@@ -73,6 +73,8 @@ class Problem:
 class ScriptError(MediaError):
     """A script cannot be used; `problems` lists everything that is wrong with it."""
 
+    advice = "liveact script vocabulary lists the words; docs/directing.md explains the keys"
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.place.line, p.place.column)))
         errors = [p for p in self.problems if p.severity is Severity.ERROR]
@@ -82,7 +84,7 @@ class ScriptError(MediaError):
         rest = f"\n... and {len(errors) - MAX_SHOWN} more" if len(errors) > MAX_SHOWN else ""
         super().__init__(
             f"{count} in {file}\n{shown}{rest}",
-            hint="liveact script vocabulary lists the words; docs/directing.md explains the keys",
+            hint=self.advice,
         )
 
 

@@ -50,7 +50,7 @@ def read_source(path: str | Path) -> Source:
     if str(path) == STDIN:
         return decode_source(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", Path())
     file = Path(path)
-    name = _shown(file)
+    name = shown_path(file)
     try:
         if file.is_dir():
             raise _refused(name, f"{name} is a folder, not a script", "name the .yaml file in it")
@@ -76,6 +76,11 @@ def decode_source(data: bytes, name: str, folder: Path) -> Source:
             f"the script is larger than {MAX_BYTES:,} bytes",
             "a script holds directions only; is this the right file?",
         )
+    return decode_text(data, name, folder)
+
+
+def decode_text(data: bytes, name: str, folder: Path) -> Source:
+    """Turn bytes of any number into text as `decode_source` does."""
     encoding = "utf-8"
     for bom, candidate in _BOMS:
         if data.startswith(bom):
@@ -100,7 +105,7 @@ def decode_source(data: bytes, name: str, folder: Path) -> Source:
     return Source(text, name, folder)
 
 
-def _shown(file: Path) -> str:
+def shown_path(file: Path) -> str:
     """Return the name for messages: from the working folder on, where it lies in there."""
     try:
         return str(file.relative_to(Path.cwd()))

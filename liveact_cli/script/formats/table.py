@@ -27,7 +27,7 @@ BASE: Final = ("prompt", "preset", "emotion", "transcript")
 
 def read_table(source: Source) -> Script:
     """Return the script of a CSV file; raises `ScriptError` with everything that is wrong."""
-    delimiter = _delimiter(source.line(1))
+    delimiter = delimiter_of(source.line(1))
     rows = list(csv.reader(source.text.splitlines(), delimiter=delimiter, strict=False))
     known = (*keys_of(Event), "preset", "transcript")
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
@@ -74,7 +74,8 @@ def _as_rows(
         yield Problem(problem.severity, problem.message, place, source.line(line), problem.hint)
 
 
-def _delimiter(header: str) -> str:
+def delimiter_of(header: str) -> str:
+    """Return the sign between the columns: the commonest of comma, semicolon and tab."""
     return max(",;\t", key=header.count)
 
 
