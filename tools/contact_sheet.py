@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+from portraits import read_picture
 
 from liveact_cli.mini.face.fit import default_size, fit_face
 from liveact_cli.mini.face.renderer import FaceRenderer
@@ -55,15 +56,6 @@ POSES: dict[str, dict[str, float]] = {
     "yaw aa": {"yaw": 6.0, "pitch": 3.0, "jawOpen": 0.6},
     "near right": {"scale": 0.06, "tx": 1.0, "ty": 0.5},
 }
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Return RGB `[H, W, 3]`, upright, transparency on white."""
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture)
-    return np.asarray(white.convert("RGB"))
 
 
 def contact_sheet(

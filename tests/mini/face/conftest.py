@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from liveact_cli.mini.face.fit import fit_face
 from liveact_cli.mini.face.renderer import FaceRenderer
+from liveact_cli.mini.motion import motion_vector
 
 ROOT = Path(__file__).parents[3]
 PORTRAITS = ROOT / "tests" / "data" / "portraits"
@@ -21,12 +23,6 @@ def read(path):
 def hopper():
     """Closed lips, glasses, a cap: `[512, 512, 3]`."""
     return read(ROOT / "examples" / "face.png")
-
-
-@pytest.fixture(scope="session")
-def astronaut():
-    """An open smile: `[256, 256, 3]`."""
-    return read(PORTRAITS / "astronaut.png")
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +42,15 @@ def hopper_renderer(hopper_fit):
 
 
 @pytest.fixture(scope="session")
-def astronaut_renderer(astronaut):
-    return FaceRenderer(fit_face(astronaut), 512, 512)
+def smiling(hopper_renderer):
+    """An open smile, drawn by the renderer itself: `[256, 256, 3]`."""
+    smile = motion_vector(mouthSmile=0.9, jawOpen=0.22, mouthUpperUp=0.45, mouthLowerDown=0.3)
+    return cv2.resize(hopper_renderer.render(smile), (256, 256), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="session")
+def smiling_renderer(smiling):
+    return FaceRenderer(fit_face(smiling), 512, 512)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +58,6 @@ def joconde_renderer(joconde):
     return FaceRenderer(fit_face(joconde), 412, 640)
 
 
-@pytest.fixture(params=["hopper", "astronaut", "joconde"])
+@pytest.fixture(params=["hopper", "smiling", "joconde"])
 def renderer(request):
     return request.getfixturevalue(f"{request.param}_renderer")

@@ -20,17 +20,17 @@ def test_a_fit_describes_the_face(hopper_fit):
     assert 11 < np.ptp(hopper_fit.shape[:, 0]) < 18  # cm
 
 
-def test_an_open_smile_is_seen(astronaut):
-    fit = fit_face(astronaut)
+def test_an_open_smile_is_seen(smiling):
+    fit = fit_face(smiling)
     assert fit.mouth_open
-    assert not fit.glasses
+    assert fit.glasses
     assert fit.mouth_gap > 0.5
 
 
-def test_face_picks_by_size(hopper, astronaut):
+def test_face_picks_by_size(hopper, smiling):
     canvas = np.zeros((512, 800, 3), np.uint8)
     canvas[:, :512] = hopper
-    canvas[:256, 530:786] = astronaut
+    canvas[:256, 530:786] = smiling
     assert fit_face(canvas).count == 2
     assert fit_face(canvas).box[0] < 512
     second = fit_face(canvas, 2)

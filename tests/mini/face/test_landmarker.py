@@ -15,21 +15,21 @@ def test_canonical_mesh_has_mediapipes_sizes():
     assert mesh.vertices[152, 1] > mesh.vertices[10, 1]  # the chin is below the forehead
 
 
-def test_reads_landmarks_and_blendshapes(hopper, astronaut):
+def test_reads_landmarks_and_blendshapes(hopper, smiling):
     landmarker = face_landmarker()
     (face,) = landmarker.detect(hopper)
     assert face.points.shape == (478, 3)
     assert face.confidence > 0.95
-    (smiling,) = landmarker.detect(astronaut)
-    scores, smile = landmarker.blendshapes(face), landmarker.blendshapes(smiling)
+    (other,) = landmarker.detect(smiling)
+    scores, smile = landmarker.blendshapes(face), landmarker.blendshapes(other)
     assert set(scores) == set(BLENDSHAPES)
     assert all(0 <= value <= 1 for value in smile.values())
     assert smile["mouthSmileLeft"] > scores["mouthSmileLeft"] + 0.4
 
 
-def test_finds_every_face_largest_first(hopper, astronaut):
+def test_finds_every_face_largest_first(hopper, smiling):
     canvas = np.full((700, 1100, 3), 120, np.uint8)
-    canvas[50:306, 40:296] = astronaut
+    canvas[50:306, 40:296] = smiling
     canvas[120:632, 500:1012] = hopper
     faces = face_landmarker().detect(canvas)
     assert len(faces) == 2
