@@ -106,10 +106,14 @@ def model_fps(row: ModelRow, fps: Fraction) -> Fraction:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, or of a folder's names and sizes."""
+    """Return the SHA-256 of a file's content, or of a folder's names and sizes.
+
+    Hidden names do not count: what is kept beside weights (`.fp8`) does not change them.
+    """
     digest = hashlib.sha256()
     if path.is_dir():
-        listing = sorted((file.name, file.stat().st_size) for file in path.iterdir())
+        seen = (file for file in path.iterdir() if not file.name.startswith("."))
+        listing = sorted((file.name, file.stat().st_size) for file in seen)
         digest.update(json.dumps(listing).encode())
         return digest.hexdigest()
     with path.open("rb") as file:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +17,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from liveact_cli.core.errors import WeightsError
+from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.adapter import NEVER_HEARD, config_of, sources_of
+from liveact_cli.runtime.fp8 import FP8Linear, FP8Plan
+from liveact_cli.runtime.fp8_cache import FP8Cache
 
 STEM = "diffusion_pytorch_model"
 LAYOUT_HINT = f"a checkpoint folder holds config.json and {STEM}*.safetensors"
@@ -101,27 +105,71 @@ def load_transformer(
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    fp8: FP8Plan | None = None,
 ) -> LiveActTransformer:
     """Load a released checkpoint folder, strictly: nothing may be missing or left over.
 
+    The layers that `fp8` names are rounded one by one as they come, so that their old precision
+    is never whole in memory; the rounded ones are kept in the folder for the next time.
     Raises WeightsError that lists what does not fit.
     """
     settings = _read_json(checkpoint / "config.json")
-    with TensorFiles(transformer_files(checkpoint)) as tensors:
+    files = transformer_files(checkpoint)
+    with TensorFiles(files) as tensors, ExitStack() as stack:
         config = config_of(tensors.shapes, settings)
         with torch.device("meta"):
             transformer = LiveActTransformer(config)
         _check_complete(transformer, tensors.shapes)
-        for name, parameter in list(transformer.named_parameters()):
-            sources, assemble = sources_of(name)
-            value = assemble([tensors.get(source) for source in sources])
-            if value.shape != parameter.shape:
-                raise WeightsError(
-                    f"{' + '.join(sources)} gives {list(value.shape)}, "
-                    f"the model needs {list(parameter.shape)}"
-                )
-            place_parameter(transformer, name, value.to(device, precision_of(name, dtype)))
+        parameters = list(transformer.named_parameters())
+        rounded = None
+        if fp8 is not None:
+            swap_planned(transformer, fp8, dtype)
+            shapes = {name: tuple(transformer.get_parameter(f"{name}.weight").shape)
+                      for name in fp8.names}  # fmt: skip
+            rounded = stack.enter_context(FP8Cache(checkpoint, files, shapes))
+        for name, parameter in parameters:
+            read = partial(_assembled, tensors, name, parameter.shape, device)
+            module, _, leaf = name.rpartition(".")
+            if rounded is not None and leaf == "weight" and module in rounded.shapes:
+                values = rounded.get(module, read)
+                place_parameter(transformer, name, values.values.to(device))
+                place_parameter(transformer, f"{module}.scale", values.scale.to(device))
+            else:
+                place_parameter(transformer, name, read().to(precision_of(name, dtype)))
     return transformer.eval().requires_grad_(False)
+
+
+def swap_planned(transformer: LiveActTransformer, plan: FP8Plan, dtype: torch.dtype) -> None:
+    """Put empty FP8 layers where `plan` wants them in a transformer on the meta device."""
+    for name in plan.names:
+        linear = transformer.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        transformer.set_submodule(name, FP8Linear.empty(linear, dtype))
+
+
+def read_config(checkpoint: Path) -> TransformerConfig:
+    """Read a checkpoint's sizes without its tensors."""
+    with TensorFiles(transformer_files(checkpoint)) as tensors:
+        return config_of(tensors.shapes, _read_json(checkpoint / "config.json"))
+
+
+def original_weight(checkpoint: Path, layer: str) -> Tensor:
+    """Read one linear layer's weight as the checkpoint has it, by our name."""
+    with TensorFiles(transformer_files(checkpoint)) as tensors:
+        sources, assemble = sources_of(f"{layer}.weight")
+        return assemble([tensors.get(source) for source in sources])
+
+
+def _assembled(
+    tensors: TensorFiles, name: str, shape: torch.Size, device: torch.device | str
+) -> Tensor:
+    sources, assemble = sources_of(name)
+    value = assemble([tensors.get(source) for source in sources])
+    if value.shape != shape:
+        raise WeightsError(
+            f"{' + '.join(sources)} gives {list(value.shape)}, the model needs {list(shape)}"
+        )
+    return value.to(device)
 
 
 def place_parameter(module: nn.Module, name: str, value: Tensor) -> None:

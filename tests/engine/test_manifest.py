@@ -9,7 +9,7 @@ import pytest
 from liveact_cli.config.settings import RenderSettings
 from liveact_cli.core.errors import MediaError
 from liveact_cli.core.units import Size
-from liveact_cli.engine.manifest import RenderPlan, fingerprint, plan_render
+from liveact_cli.engine.manifest import RenderPlan, fingerprint, fingerprint_of, plan_render
 from liveact_cli.engine.prepare import default_size
 from liveact_cli.weights.registry import FULL, MINI, ModelRow
 from liveact_cli.weights.resolve import ResolvedModel
@@ -76,3 +76,12 @@ def test_default_sizes() -> None:
     assert default_size(641, 479, MINI) == (640, 480)
     assert default_size(720, 416, FULL) == (720, 416)
     assert default_size(4000, 3000, FULL) == (720, 544)
+
+
+def test_what_is_kept_beside_weights_does_not_change_their_identity(tmp_path):
+    (tmp_path / "weights").write_bytes(b"1")
+    before = fingerprint_of(tmp_path)
+    (tmp_path / ".fp8").mkdir()
+    assert fingerprint_of(tmp_path) == before
+    (tmp_path / "more").write_bytes(b"1")
+    assert fingerprint_of(tmp_path) != before
