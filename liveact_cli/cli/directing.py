@@ -40,8 +40,10 @@ def directed(
     from liveact_cli.engine.directing import direct_job
 
     job, direction = direct_job(job, performance)
-    row = job.plan.model.row
-    notes = direction.model_notes(job.plan.chunks, reads_text=row.reads_text)
+    row, granularity = job.plan.model.row, job.plan.settings.prompt_granularity or "chunk"
+    notes = direction.model_notes(
+        job.plan.chunks, reads_text=row.reads_text, granularity=granularity
+    )
     for problem in () if quiet else (*direction.problems, *notes):
         environment.say(str(problem))
     return job

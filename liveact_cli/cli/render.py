@@ -50,6 +50,27 @@ def render(
     duration: Annotated[str | None, _flag("How much of it to use.", "TIME")] = None,
     face: Annotated[str | None, _flag("Which face; 1 is the largest.", "N")] = None,
     crf: Annotated[str | None, _flag("x264's quality, 0 (best) to 51 (18).", "N")] = None,
+    audio_guidance: Annotated[
+        str | None, _flag("How strongly the sound leads (1); above 1 costs two thirds more.", "F")
+    ] = None,
+    sampler: Annotated[
+        str | None, _flag("renoise (default) or euler, as the released demo.", "NAME")
+    ] = None,
+    memory: Annotated[
+        str | None, _flag("How the past is folded: conv (default) or mean.", "NAME")
+    ] = None,
+    prompt_granularity: Annotated[
+        str | None, _flag("Prompts change with each chunk (default) or frame (0.16 s).", "UNIT")
+    ] = None,
+    audio_encoder: Annotated[
+        str | None, _flag("wav2vec2's folder, if not in or beside the model's.", "DIR")
+    ] = None,
+    vae_overlap: Annotated[
+        bool, typer.Option("--vae-overlap", help="Decode each chunk anew, as the released code.")
+    ] = False,
+    tiles: Annotated[
+        str | None, _flag("Draw in tiles of N pixels, to save memory: auto, off or N.", "N")
+    ] = None,
     label: Annotated[
         bool, typer.Option("--label", help="Write a small 'generated' mark into the picture.")
     ] = False,
@@ -67,7 +88,7 @@ def render(
     OUT.partial.mp4.
     """
     from liveact_cli.cli.directing import directed, performance_of
-    from liveact_cli.config.edge import resolve_settings
+    from liveact_cli.config.edge import refuse_unused, resolve_settings
     from liveact_cli.engine.prepare import prepare
     from liveact_cli.script.performance import Orders
 
@@ -75,6 +96,9 @@ def render(
     flags = {
         "prompt": prompt, "model": model, "size": size, "fps": fps, "seed": seed, "start": start,
         "duration": duration, "face": face, "crf": crf, "label": label or None,
+        "audio_guidance": audio_guidance, "sampler": sampler, "memory": memory,
+        "prompt_granularity": prompt_granularity, "vae_overlap": vae_overlap or None,
+        "audio_encoder": audio_encoder and environment.path(audio_encoder), "tiles": tiles,
     }  # fmt: skip
     orders = Orders(preset, prompt, emotion, tuple(action or ()))
     performance = performance_of(environment, script, orders, model)
@@ -93,6 +117,7 @@ def render(
         environment.variables,
         force=force or dry_run,
     )
+    refuse_unused(flags, job.plan.model.row)
     if performance is not None:
         job = directed(job, performance, environment, quiet=quiet)
     if dry_run:

@@ -10,18 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from liveact_cli.config.settings import SETTING_NAMES, RenderSettings
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.units import Size, parse_size, parse_time
+from liveact_cli.weights.registry import FULL, ModelRow
 
 PROJECT_FILE: Final = "liveact.toml"
 USER_FILE: Final = "liveact/config.toml"
 VARIABLE_PREFIX: Final = "LIVEACT_"
 MIN_SIDE, MAX_SIDE = 64, 4096
+MIN_TILE = 64
 MIN_FPS, MAX_FPS = 10, 60
 ENCODER_PRESETS: Final = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow")
 
@@ -62,6 +64,18 @@ def _preset(value: object) -> object:
     return value
 
 
+def _tiles(value: object) -> object:
+    """`auto` is None, `off` is 0."""
+    words = {"auto": None, "off": 0, "none": 0}
+    return words.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _side(value: int | None) -> int | None:
+    if value and not MIN_TILE <= value <= MAX_SIDE:
+        raise ValueError(f"write auto, off, or a side from {MIN_TILE} to {MAX_SIDE} pixels")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(allow_inf_nan=False)]
 Threads = Annotated[int, Field(ge=1, le=64)]
 
@@ -85,6 +99,13 @@ class _Edge(BaseModel):
     encoder_threads: Threads | None = None
     torch_threads: Threads | None = None
     segment_seconds: Annotated[Seconds, Field(ge=2, le=600)] | None = None
+    audio_guidance: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    sampler: Literal["renoise", "euler"] | None = None
+    memory: Literal["conv", "mean"] | None = None
+    prompt_granularity: Literal["frame", "chunk"] | None = None
+    audio_encoder: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    vae_overlap: bool | None = None
+    tiles: Annotated[int | None, BeforeValidator(_tiles), AfterValidator(_side)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +140,17 @@ def resolve_settings(
     """
     underneath = Layer(preset or {}, "preset: {key}: {value}")
     return merge([flag_layer(flags), *ambient_layers(variables, directory), underneath])
+
+
+def refuse_unused(flags: Mapping[str, object], row: ModelRow) -> None:
+    """Raise UsageError for an option that has no effect on the model that was chosen."""
+    layer = flag_layer(flags)
+    names = merge([layer]).unused(row)
+    if names:
+        raise UsageError(
+            f"{layer.describe(names[0])} has no effect on {row.name}",
+            f"leave it out, or choose a model like {FULL.name} with --model",
+        )
 
 
 def flag_layer(flags: Mapping[str, object]) -> Layer:
@@ -162,6 +194,7 @@ def check_layer(layer: Layer) -> dict[str, Any]:
 # What pydantic finds, in our words.
 _SENTENCES: Final = {
     "int_parsing": "write a whole number",
+    "float_parsing": "write a number",
     "int_from_float": "write a whole number",
     "bool_parsing": "write true or false",
     "greater_than": "must be more than {gt}",

@@ -1,11 +1,12 @@
 """What can be set for a render, checked and frozen; the layers below see only this."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 from liveact_cli.core.units import Size
-from liveact_cli.weights.registry import DEFAULT_MODEL
+from liveact_cli.weights.registry import DEFAULT_MODEL, ModelRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,31 @@ class RenderSettings:
     encoder_threads: int = 2
     torch_threads: int = 1
     segment_seconds: float = 20.0
+    audio_guidance: float | None = None
+    sampler: Literal["renoise", "euler"] | None = None
+    memory: Literal["conv", "mean"] | None = None
+    prompt_granularity: Literal["frame", "chunk"] | None = None
+    audio_encoder: Path | None = None
+    vae_overlap: bool | None = None
+    tiles: int | None = None
+    """Side of the pieces in which frames are decoded; 0 decodes them whole, None decides itself."""
+
+    def unused(self, row: ModelRow) -> tuple[str, ...]:
+        """Return the names of what is set here and has no effect on a model."""
+        names = FULL_ONLY if row.family == "mini" else ()
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    def without(self, names: tuple[str, ...]) -> "RenderSettings":
+        """Return settings with these left at their defaults."""
+        return replace(self, **{name: DEFAULTS[name] for name in names})
 
 
-SETTING_NAMES: Final = tuple(field.name for field in fields(RenderSettings))
+FULL_ONLY: Final = (
+    "audio_guidance", "sampler", "memory", "prompt_granularity", "audio_encoder", "vae_overlap",
+    "tiles",
+)  # fmt: skip
+"""Settings of models like liveact-18b; liveact-mini's weights decide these themselves."""
+
+DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(RenderSettings)}
+
+SETTING_NAMES: Final = tuple(DEFAULTS)

@@ -41,6 +41,8 @@ class RenderPlan:
     chunks: ChunkPlan
     direction: str = ""
     """Identity of the script that is played, if there is one."""
+    cache: Path | None = None
+    """Where results are kept that other renders need too."""
 
     @property
     def model_fps(self) -> Fraction:
@@ -58,8 +60,9 @@ class RenderPlan:
         settings = {
             name: _plain(value)
             for name, value in asdict(self.settings).items()
-            if name not in ("model", "seed") and value not in (None, "")
+            if name not in ("model", "seed", "audio_encoder") and value not in (None, "")
         }
+        heard = self.settings.audio_encoder
         return {
             "format": FORMAT,
             "liveact": liveact_cli.__version__,
@@ -72,7 +75,9 @@ class RenderPlan:
             "size": list(self.size),
             "frames": self.frames,
             "settings": settings,
-        } | ({"direction": self.direction} if self.direction else {})
+            **({"direction": self.direction} if self.direction else {}),
+            **({"audio_encoder": fingerprint_of(heard)} if heard else {}),
+        }
 
 
 def plan_render(

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
 
+from liveact_cli.config.settings import RenderSettings
 from liveact_cli.core.errors import DeviceError
 from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
-from liveact_cli.core.protocols import AudioEncoder, FrameDecoder, PromptEncoder, PromptTrack
+from liveact_cli.core.protocols import AudioEncoder, FrameDecoder, PromptTrack
 from liveact_cli.core.units import Size, format_bytes
-from liveact_cli.engine.conditioning import Reference
+from liveact_cli.engine.conditioning import FixedPrompt, Reference
 from liveact_cli.engine.decode import DecodeSettings
+from liveact_cli.engine.manifest import RenderPlan
+from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.script.direct import Granularity
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import Family
 from liveact_cli.weights.resolve import ResolvedModel
@@ -63,16 +68,15 @@ class Speaker(Protocol):
         """Turns sound into rows."""
         ...
 
-    @property
-    def prompt_encoder(self) -> PromptEncoder:
-        """Turns a prompt into text tokens."""
-        ...
-
     def look(self, picture: "NDArray[np.uint8]", size: Size, fps: float, face: int | None) -> View:
         """Prepare RGB `[H, W, 3]` for a video of `size` at `fps`.
 
         Raises MediaError where the picture cannot be used.
         """
+        ...
+
+    def say(self, prompt: str) -> PromptTrack:
+        """Return what the transformer is told where one prompt holds throughout."""
         ...
 
     def direct(self, script: ResolvedScript, plan: ChunkPlan, view: View) -> PromptTrack:
@@ -107,11 +111,6 @@ class MiniSpeaker:
         """Log-mels through a small net."""
         return self.model.audio_encoder
 
-    @property
-    def prompt_encoder(self) -> PromptEncoder:
-        """A vocabulary of emotions and actions."""
-        return self.model.prompt_encoder
-
     def look(self, picture: "NDArray[np.uint8]", size: Size, fps: float, face: int | None) -> View:
         """Fit the face and set up the renderer; the picture gives the transformer nothing."""
         from liveact_cli.mini.decoder import MotionFrameDecoder
@@ -128,6 +127,10 @@ class MiniSpeaker:
         decoder = MotionFrameDecoder(self.model.codec, renderer, fps)
         return View(Reference(), decoder, LATENT_SIZE, notes, fit.warnings)
 
+    def say(self, prompt: str) -> PromptTrack:
+        """Look for the words of its vocabulary."""
+        return FixedPrompt(self.model.prompt_encoder.encode(prompt))
+
     def direct(self, script: ResolvedScript, plan: ChunkPlan, view: View) -> PromptTrack:
         """Tell the transformer words per latent frame, and the curves their times to the frame."""
         from liveact_cli.mini.decoder import MotionFrameDecoder
@@ -140,30 +143,35 @@ class MiniSpeaker:
         return direction
 
 
-def _load_mini(model: ResolvedModel) -> Speaker:
+def _load_mini(plan: RenderPlan) -> Speaker:
     from liveact_cli.mini.model import load_mini
 
-    return MiniSpeaker(load_mini(model.path), model.path)
+    return MiniSpeaker(load_mini(plan.model.path), plan.model.path)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class WanSpeaker:
-    """liveact-18b (and any checkpoint in its layout) as a `Speaker`."""
+    """liveact-18b (and any checkpoint in its layout) as a `Speaker`.
 
-    transformer: LiveActTransformer
+    Pictures and prompts come first: the encoders have left the device when the transformer, which
+    is loaded when it is first asked for, takes its place there.
+    """
+
+    load: Callable[[], LiveActTransformer]
     codecs: "WanModel"
     policy: MemoryPolicy
     decode_settings: DecodeSettings
+    granularity: Granularity = "chunk"
+
+    @cached_property
+    def transformer(self) -> LiveActTransformer:
+        """The transformer, in its place and precision."""
+        return self.load()
 
     @property
     def audio_encoder(self) -> AudioEncoder:
         """wav2vec2."""
         return self.codecs.audio_encoder
-
-    @property
-    def prompt_encoder(self) -> PromptEncoder:
-        """umT5."""
-        return self.codecs.prompt_encoder
 
     def look(self, picture: "NDArray[np.uint8]", size: Size, fps: float, face: int | None) -> View:
         """Encode the picture, scaled and cut to the video's size; faces are not looked for."""
@@ -174,25 +182,58 @@ class WanSpeaker:
         reference = Reference(sight.image_tokens, sight.y)
         return View(reference, self.codecs.frame_decoder(), latent_size)
 
+    def say(self, prompt: str) -> PromptTrack:
+        """Encode the prompt, and let the encoder go."""
+        track = FixedPrompt(self.codecs.prompt_encoder.encode(prompt))
+        self.codecs.prompt_encoder.release()
+        return track
+
     def direct(self, script: ResolvedScript, plan: ChunkPlan, view: View) -> PromptTrack:
-        """Give every chunk the prompt of its time."""
+        """Give every chunk or latent frame the prompt of its time, and let the encoder go."""
         from liveact_cli.engine.texts import TextTrack
 
-        return TextTrack(self.codecs.prompt_encoder, script, plan)
+        track = TextTrack(self.codecs.prompt_encoder, script, plan, self.granularity)
+        self.codecs.prompt_encoder.release()
+        return track
 
 
-def _load_wan(model: ResolvedModel) -> Speaker:
+def decode_settings_of(settings: RenderSettings) -> DecodeSettings:
+    """Return how a model like liveact-18b denoises; what is not set is as released."""
+    guidance = settings.audio_guidance
+    return DecodeSettings(
+        StepSchedule(sampler=settings.sampler or "renoise"),
+        fold="mean" if settings.memory == "mean" else "shared",
+        audio_guidance=1.0 if guidance is None else guidance,
+    )
+
+
+def _load_wan(plan: RenderPlan) -> Speaker:
     from liveact_cli.runtime.loader import load_transformer
     from liveact_cli.wan.bundle import load_wan
 
+    model, settings = plan.model, plan.settings
     gpu = torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     dtype = torch.bfloat16 if gpu else torch.float32
     if not gpu:
         _check_host_memory(model)
-    transformer = load_transformer(model.path, dtype=dtype, device=device)
-    codecs = load_wan(model.path, device=device, dtype=dtype, policy=model.row.policy)
-    return WanSpeaker(transformer, codecs, model.row.policy, DecodeSettings())
+    codecs = load_wan(
+        model.path,
+        settings.audio_encoder,
+        device=device,
+        dtype=dtype,
+        policy=model.row.policy,
+        cache=plan.cache,
+        vae_overlap=bool(settings.vae_overlap),
+        tile_pixels=settings.tiles or None,
+    )
+    return WanSpeaker(
+        partial(load_transformer, model.path, dtype=dtype, device=device),
+        codecs,
+        model.row.policy,
+        decode_settings_of(settings),
+        settings.prompt_granularity or "chunk",
+    )
 
 
 def _check_host_memory(model: ResolvedModel) -> None:
@@ -206,9 +247,9 @@ def _check_host_memory(model: ResolvedModel) -> None:
         )
 
 
-LOADERS: dict[Family, Callable[[ResolvedModel], Speaker]] = {"mini": _load_mini, "wan": _load_wan}
+LOADERS: dict[Family, Callable[[RenderPlan], Speaker]] = {"mini": _load_mini, "wan": _load_wan}
 
 
-def load_speaker(model: ResolvedModel) -> Speaker:
-    """Load a model with its codecs; raises WeightsError when its files do not fit."""
-    return LOADERS[model.row.family](model)
+def load_speaker(plan: RenderPlan) -> Speaker:
+    """Load a render's model with its codecs; raises WeightsError when its files do not fit."""
+    return LOADERS[plan.model.row.family](plan)

@@ -16,7 +16,7 @@ from liveact_cli.media.target import check_target, estimate_bytes
 from liveact_cli.media.video import frame_rate
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import ModelRow
-from liveact_cli.weights.resolve import resolve_model
+from liveact_cli.weights.resolve import cache_folder, resolve_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +28,16 @@ SEED_BITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A render that can start: its plan, the opened inputs, and the script if there is one."""
+    """A render that can start: its plan, the opened inputs, and the script if there is one.
+
+    `notes` tell what was decided in the user's place.
+    """
 
     plan: RenderPlan
     sound: AudioSource
     picture: "NDArray[np.uint8]"
     script: ResolvedScript | None = None
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -53,15 +57,35 @@ def prepare(
     check_target(output, force)
     _spare_inputs(output, audio, reference)
     model = resolve_model(settings.model, variables)
+    notes = _no_effect(settings, model.row)
+    settings = settings.without(settings.unused(model.row))
     settings = replace(settings, fps=frame_rate(settings.fps))
     picture = load_image(reference)
     sound = AudioSource(audio, settings.start, settings.duration)
     size = settings.size or default_size(picture.shape[1], picture.shape[0], model.row)
+    check_size(size, model.row)
     seed = secrets.randbits(SEED_BITS) if settings.seed is None else settings.seed
     estimate = estimate_bytes(*size, settings.fps, sound.seconds, settings.crf)
     check_target(output, force, estimate)
     plan = plan_render(model, audio, reference, output, settings, seed, sound.seconds, size)
-    return Job(plan, sound, picture)
+    return Job(replace(plan, cache=cache_folder(variables)), sound, picture, notes=notes)
+
+
+def _no_effect(settings: RenderSettings, row: ModelRow) -> tuple[str, ...]:
+    """Say which settings of a file or a variable do nothing here; they may suit another model."""
+    names = ", ".join(name.replace("_", "-") for name in settings.unused(row))
+    return (f"{row.name} does not use the setting {names}",) if names else ()
+
+
+def check_size(size: Size, row: ModelRow) -> None:
+    """Raise UsageError for sides that the model cannot draw, with the nearest that it can."""
+    step = row.size_step
+    if size.width % step or size.height % step:
+        near = Size(*(max(step, step * round(side / step)) for side in size))
+        raise UsageError(
+            f"{row.name} draws sides that are multiples of {step} pixels, not {size}",
+            f"--size {near} is the nearest",
+        )
 
 
 def _spare_inputs(output: Path, *inputs: Path) -> None:

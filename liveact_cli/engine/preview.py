@@ -88,7 +88,7 @@ def moment_frames(job: Job, skipped: int) -> "Iterator[NDArray[np.uint8]]":
     """Yield the frames `[H, W, 3]` of a job after the first `skipped` ones."""
     plan = job.plan
     torch.set_num_threads(plan.settings.torch_threads)
-    speaker = load_speaker(plan.model)
+    speaker = load_speaker(plan)
     view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
     prompts = prompts_of(speaker, view, job)
     _close_eyes(view, skipped)

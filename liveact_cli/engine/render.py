@@ -19,7 +19,7 @@ from liveact_cli.core.events import Caution, ChunkDone, Event, Finished, Note
 from liveact_cli.core.protocols import AudioRows, FrameDecoder, PromptTrack
 from liveact_cli.core.units import format_time
 from liveact_cli.engine.ahead import work_ahead
-from liveact_cli.engine.conditioning import Conditioner, FixedPrompt
+from liveact_cli.engine.conditioning import Conditioner
 from liveact_cli.engine.decode import DecodedChunk, DecodeMemory, decode_chunks
 from liveact_cli.engine.manifest import RenderPlan
 from liveact_cli.engine.models import Speaker, View, load_speaker
@@ -104,7 +104,8 @@ def render_video(
     with ExitStack() as stack:
         target = stack.enter_context(atomic_target(plan.output, force))
         sound = stack.enter_context(SoundTrack(job.sound, target.directory))
-        speaker = speaker or load_speaker(plan.model)
+        yield from map(Note, job.notes)
+        speaker = speaker or load_speaker(plan)
         view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
         yield from map(Note, view.notes)
         yield from map(Caution, view.cautions)
@@ -131,7 +132,7 @@ def prompts_of(speaker: Speaker, view: View, job: Job) -> PromptTrack:
     """Return what the transformer is told over time: the job's script, else its prompt."""
     if job.script is not None:
         return speaker.direct(job.script, job.plan.chunks, view)
-    return FixedPrompt(speaker.prompt_encoder.encode(job.plan.settings.prompt))
+    return speaker.say(job.plan.settings.prompt)
 
 
 def _writer(plan: RenderPlan, folder: Path) -> SegmentWriter:

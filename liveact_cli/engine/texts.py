@@ -14,7 +14,7 @@ from liveact_cli.script.resolved import ResolvedScript
 class TextTrack:
     """The script of a model that reads text (a `PromptTrack`): one prompt a chunk or latent frame.
 
-    Every distinct text is encoded once, when it is first needed.
+    Every distinct text is encoded once, at the beginning: the encoder may leave after that.
     """
 
     def __init__(
@@ -25,10 +25,9 @@ class TextTrack:
         granularity: Granularity = "chunk",
     ) -> None:
         """Lay the prompts of `script` on the chunks of `plan`."""
-        self._encoder = encoder
         self._granularity = granularity
         self._texts = script.texts(grid(plan, granularity))
-        self._encoded: dict[str, Tensor] = {}
+        self._encoded = {text: encoder.encode(text) for text in dict.fromkeys(self._texts)}
 
     @property
     def texts(self) -> Sequence[str]:
@@ -38,16 +37,11 @@ class TextTrack:
     def context(self, span: ChunkSpan) -> Tensor:
         """Return `[L, D]` for a chunk, or `[F, L, D]` with one text per latent frame."""
         if self._granularity == "chunk":
-            return self._encode(self._texts[min(span.index, len(self._texts) - 1)])
+            return self._encoded[self._texts[min(span.index, len(self._texts) - 1)]]
         last = len(self._texts) - 1
         frames = [
-            self._encode(self._texts[min(latent, last)])
+            self._encoded[self._texts[min(latent, last)]]
             for latent in range(span.latent_start, span.latent_stop)
         ]
         # Text is padded with zero rows, so shorter contexts may be too.
         return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
-
-    def _encode(self, text: str) -> Tensor:
-        if text not in self._encoded:
-            self._encoded[text] = self._encoder.encode(text)
-        return self._encoded[text]

@@ -1,8 +1,8 @@
 """All of liveact-18b but the transformer: what it hears, reads, sees and draws."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.core.units import Size
 from liveact_cli.wan.audio_rows import SpeechEncoder
 from liveact_cli.wan.clip import ClipVision
 from liveact_cli.wan.frames import WanFrameDecoder
+from liveact_cli.wan.kept import Kept
 from liveact_cli.wan.text import TextEncoder
 from liveact_cli.wan.vae import WanVae
 from liveact_cli.wan.wav2vec2 import Wav2Vec2
 from liveact_cli.weights.store import WanFiles, find_audio_encoder, wan_files
-
-# Pixels that a side must be a multiple of: 8 for the VAE, times 2 for the transformer's patches.
-PIXEL_STEP: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +41,25 @@ class WanModel:
         dtype: torch.dtype,
         *,
         policy: MemoryPolicy,
-        prompt_cache: Path | None,
+        cache: Path | None,
         vae_overlap: bool,
-        vae_tile: int | None,
+        tile_pixels: int | None,
     ) -> None:
         self._files, self._device, self._dtype = files, device, dtype
         self._policy = policy
-        self._overlap, self._tile = vae_overlap, vae_tile
+        self._overlap, self._tile_pixels = vae_overlap, tile_pixels
+        self._kept = Kept(cache, "pictures")
         self.audio_encoder = SpeechEncoder(Wav2Vec2(audio_encoder, device, torch.float32))
         self.prompt_encoder = TextEncoder(
-            files.text_encoder, files.tokenizer, files.text_len, device, dtype, prompt_cache
+            files.text_encoder, files.tokenizer, files.text_len, device, dtype, cache
         )
         self.vae = WanVae(files.vae, device, dtype)
 
     def see(self, image: Tensor) -> Sight:
         """Encode an image `[3, H, W]` in [-1, 1]; CLIP is let go afterwards."""
-        clip = ClipVision(self._files.image_encoder, self._device, self._dtype)
-        tokens = clip.encode(image)
+        tokens = self._kept.get(
+            self._files.image_encoder, (str(self._dtype), _digest(image)), lambda: self._look(image)
+        )
         stride = self.vae.sizes.temporal_stride
         latents = self.vae.encode_reference(image, 1 + (self._policy.window - 1) * stride)
         # The mask says which pixel frames are given: the image only, in all 4 of its channels.
@@ -68,18 +67,17 @@ class WanModel:
         mask[:, 0] = 1.0
         return Sight(tokens, torch.cat([mask, latents]))
 
+    def _look(self, image: Tensor) -> Tensor:
+        return ClipVision(self._files.image_encoder, self._device, self._dtype).encode(image)
+
     def frame_decoder(self) -> WanFrameDecoder:
         """Return a decoder for one video."""
-        return WanFrameDecoder(self.vae, overlap=self._overlap, tile=self._tile)
+        side = self._tile_pixels
+        tile = None if side is None else max(1, side // self.vae.sizes.spatial_stride)
+        return WanFrameDecoder(self.vae, overlap=self._overlap, tile=tile)
 
     def latent_size(self, size: Size) -> tuple[int, int]:
-        """Height and width in latent pixels; raises UsageError for sides that do not divide."""
-        if size.width % PIXEL_STEP or size.height % PIXEL_STEP:
-            near = Size(*(max(PIXEL_STEP, PIXEL_STEP * round(n / PIXEL_STEP)) for n in size))
-            raise UsageError(
-                f"liveact-18b draws sides that are multiples of {PIXEL_STEP} pixels, not {size}",
-                f"--size {near} is the nearest",
-            )
+        """Height and width in latent pixels."""
         stride = self.vae.sizes.spatial_stride
         return size.height // stride, size.width // stride
 
@@ -91,16 +89,15 @@ def load_wan(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     policy: MemoryPolicy | None = None,
-    prompt_cache: Path | None = None,
+    cache: Path | None = None,
     vae_overlap: bool = False,
-    vae_tile: int | None = None,
+    tile_pixels: int | None = None,
 ) -> WanModel:
     """Load the parts around the transformer of the checkpoint in `folder`.
 
     `audio_encoder` is wav2vec2's folder; without it, it is looked for in and beside `folder`.
-    `prompt_cache` is a folder for the text encoder's results. `vae_overlap` decodes as the
-    released code does, `vae_tile` (latent pixels a side) in pieces. Raises WeightsError for what
-    is missing or damaged.
+    `cache` is a folder where the encoders' results are kept. `vae_overlap` decodes as the released
+    code does, `tile_pixels` (a side) in pieces. Raises WeightsError for what is missing or damaged.
     """
     return WanModel(
         wan_files(folder),
@@ -108,10 +105,14 @@ def load_wan(
         torch.device(device),
         dtype,
         policy=policy or MemoryPolicy(),
-        prompt_cache=prompt_cache,
+        cache=cache,
         vae_overlap=vae_overlap,
-        vae_tile=vae_tile,
+        tile_pixels=tile_pixels,
     )
+
+
+def _digest(image: Tensor) -> str:
+    return hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def fit_picture(picture: NDArray[np.uint8], size: Size) -> Tensor:

@@ -1,19 +1,17 @@
 """What a prompt means: umT5, with its results kept on disk so that it need not be loaded again."""
 
 import gc
-import hashlib
 import html
-import os
 import re
 from pathlib import Path
 
 import ftfy
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from liveact_cli.core.errors import WeightsError
 from liveact_cli.wan import checkpoint, keymaps
+from liveact_cli.wan.kept import Kept
 
 
 def clean_prompt(prompt: str) -> str:
@@ -57,7 +55,7 @@ class TextEncoder:
         dtype: torch.dtype,
         cache: Path | None = None,
     ) -> None:
-        self._weights, self._cache = weights, cache
+        self._weights, self._kept = weights, Kept(cache, "prompts")
         self._device, self._dtype = torch.device(device), dtype
         self._limit = limit
         self._tokens = PromptTokens(tokenizer, limit)
@@ -68,18 +66,9 @@ class TextEncoder:
         return self._tokens.ids(prompt)
 
     def encode(self, prompt: str) -> Tensor:
-        """Encode a prompt -> `[tokens, text_dim]` on the encoder's device, without padding."""
+        """Encode a prompt -> `[tokens, text_dim]` on the CPU, without padding."""
         ids = self.ids(prompt)
-        kept = self._cache / f"{self._key(ids)}.safetensors" if self._cache else None
-        if kept is not None and kept.is_file():
-            return load_file(kept)["context"].to(self._device)
-        context = self._run(ids)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(f".{os.getpid()}.partial")
-            save_file({"context": context.cpu().contiguous()}, partial)
-            partial.replace(kept)
-        return context
+        return self._kept.get(self._weights, (str(self._dtype), ids), lambda: self._run(ids))
 
     def release(self) -> None:
         """Let the model go: once the prompts are known it is 11 GB that nobody needs."""
@@ -119,9 +108,3 @@ class TextEncoder:
             self._dtype,
             self._device,
         )
-
-    def _key(self, ids: list[int]) -> str:
-        """What a result depends on: the file (by size and time), the ids and the precision."""
-        stat = self._weights.stat()
-        parts = (self._weights.name, stat.st_size, stat.st_mtime_ns, str(self._dtype), ids)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -60,6 +60,12 @@ def models_folder(variables: Mapping[str, str]) -> Path:
     return Path(home).expanduser() / "liveact" / "models"
 
 
+def cache_folder(variables: Mapping[str, str]) -> Path:
+    """Return where results are kept that can be made again: the XDG cache folder."""
+    home = variables.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "liveact"
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model and where its weights are: a file for liveact-mini, a folder for liveact-18b."""
