@@ -33,6 +33,7 @@ class Shell:
         self.variables = {
             "XDG_CONFIG_HOME": str(directory / "config"),
             "XDG_DATA_HOME": str(directory / "data"),
+            "XDG_CACHE_HOME": str(directory / "cache"),
         }
 
     def __call__(self, *arguments: object, **variables: str) -> Outcome:

@@ -275,9 +275,33 @@ def test_the_other_family_runs_the_same_way(studio, tmp_path: Path) -> None:
     outcome = studio(*command, "--size", "64x64", "--seed", "5", "--prompt", "A man talks.")
     assert outcome.code == 0, outcome.err
     assert video_of(tmp_path / "a.mp4")[0] == 22
+    released = (
+        "--audio-guidance", "1.5", "--sampler", "euler", "--memory", "mean", "--tiles", "64",
+        "--prompt-granularity", "frame", "--vae-overlap",
+        "--audio-encoder", checkpoint.parent / "tiny-wav2vec2",
+    )  # fmt: skip
+    chosen = studio(*command, "--size", "64x64", "--seed", "5", "-o", "c.mp4", *released)
+    assert chosen.code == 0, chosen.err
+    recorded = studio("inspect", "c.mp4", "--json").json["liveact"]
+    assert recorded["settings"]["sampler"] == "euler"
+    assert recorded["settings"]["audio_guidance"] == 1.5
+    assert len(recorded["audio_encoder"]) == 64
+    assert str(tmp_path).encode() not in (tmp_path / "c.mp4").read_bytes()
     refused = studio(*command, "--size", "66x64", "-o", "b.mp4")
     assert refused.code == ExitCode.USAGE
     assert "--size 64x64" in refused.err
+
+
+def test_settings_that_a_model_does_not_use(studio, tmp_path: Path) -> None:
+    command = ("render", sound(tmp_path / "a.wav", 0.3), "--ref", FACE, *SMALL)
+    for flags in (("--sampler", "euler"), ("--vae-overlap",), ("--tiles", "off")):
+        refused = studio(*command, *flags)
+        assert refused.code == ExitCode.USAGE
+        assert f"{flags[0]}" in refused.err
+        assert "no effect on liveact-mini" in refused.err
+    told = studio(*command, LIVEACT_SAMPLER="euler")
+    assert told.code == 0, told.err
+    assert "liveact-mini does not use the setting sampler" in told.err
 
 
 def test_the_input_is_never_replaced(studio, tmp_path: Path) -> None:

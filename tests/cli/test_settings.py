@@ -55,6 +55,12 @@ def test_defaults(tmp_path: Path) -> None:
         ("duration", "inf", "'inf' is not a time"),
         ("face", "0", "must be at least 1"),
         ("encoder_preset", "warp", "choose one of"),
+        ("audio_guidance", "loud", "write a number"),
+        ("audio_guidance", "nan", "finite number"),
+        ("audio_guidance", "11", "must be at most 10"),
+        ("sampler", "heun", "should be 'renoise' or 'euler'"),
+        ("tiles", "8", "write auto, off, or a side from 64"),
+        ("tiles", "small", "write a whole number"),
     ],
 )
 def test_wrong_values(tmp_path: Path, name: str, value: str, says: str) -> None:

@@ -9,7 +9,8 @@ SURFACE = {
     "render": {
         "AUDIO", "--ref", "-o --output", "--prompt", "--model", "--size", "--fps", "--seed",
         "--start", "--duration", "--face", "--crf", "--label", "--dry-run", "--json", "--force",
-        "-q --quiet", "-v --verbose",
+        "-q --quiet", "-v --verbose", "--audio-guidance", "--sampler", "--memory",
+        "--prompt-granularity", "--audio-encoder", "--vae-overlap", "--tiles",
     },
     "inspect": {"VIDEO", "--json"},
     "doctor": {"--json"},

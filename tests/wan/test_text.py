@@ -45,7 +45,18 @@ def test_a_known_prompt_needs_no_model(
     first.release()
     monkeypatch.setattr(TextEncoder, "_load", lambda self: pytest.fail("the model was loaded"))
     assert torch.equal(encoder(components, tmp_path).encode("a person talks"), context)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+    (kept,) = (tmp_path / "prompts").iterdir()
+    assert kept.suffix == ".safetensors"
+
+
+def test_a_cache_that_fails_is_done_without(components: Golden, tmp_path: Path) -> None:
+    right = encoder(components, tmp_path).encode("a person talks")
+    (kept,) = (tmp_path / "prompts").iterdir()
+    kept.write_bytes(b"no tensors")
+    assert torch.equal(encoder(components, tmp_path).encode("a person talks"), right)
+    file = tmp_path / "file"
+    file.touch()
+    assert torch.equal(encoder(components, file).encode("a person talks"), right)
 
 
 def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
