@@ -50,7 +50,7 @@ def speech_motion(seconds: float = SECONDS) -> NDArray[np.float32]:
     settings = RenderSettings(seed=1, duration=seconds)
     picture = example_file("face.png")
     job = prepare(example_file("audio.wav"), picture, Path("gallery.mp4"), settings, {}, force=True)
-    speaker = load_speaker(job.plan.model)
+    speaker = load_speaker(job.plan)
     view = speaker.look(job.picture, job.plan.size, float(job.plan.settings.fps), None)
     assert isinstance(view.decoder, MotionFrameDecoder)
     motion = view.decoder.motion
