@@ -80,7 +80,7 @@ def _no_effect(settings: RenderSettings, row: ModelRow) -> tuple[str, ...]:
 def check_size(size: Size, row: ModelRow) -> None:
     """Raise UsageError for sides that the model cannot draw, with the nearest that it can."""
     step = row.size_step
-    if size.width % step or size.height % step:
+    if any(side % step for side in size):
         near = Size(*(max(step, step * round(side / step)) for side in size))
         raise UsageError(
             f"{row.name} draws sides that are multiples of {step} pixels, not {size}",
