@@ -40,14 +40,23 @@ class LayerMemory:
     """The window of one layer at one step; `append` is its only mutation."""
 
     def __init__(
-        self, policy: MemoryPolicy, tokens_per_frame: int, fold: FoldWeights, k: Tensor, v: Tensor
+        self,
+        policy: MemoryPolicy,
+        tokens_per_frame: int,
+        fold: FoldWeights,
+        k: Tensor,
+        v: Tensor,
+        *,
+        step: int = 0,
+        layer: int = 0,
     ) -> None:
-        """Take empty buffers `k`, `v` of `[B, window * S, N, H]`."""
+        """Take empty buffers `k`, `v` of `[B, window * S, N, H]`; `step`, `layer` say whose."""
         self.policy = policy
         self.tokens_per_frame = tokens_per_frame
         self.fold = fold
         self.k = k
         self.v = v
+        self.step, self.layer = step, layer
         self.filled = 0
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,11 +131,16 @@ class ConvMemory:
         self.policy = policy
         shape = (1, policy.window * tokens_per_frame, heads, head_dim)
 
-        def layer(fold: FoldWeights) -> LayerMemory:
-            k = torch.zeros(shape, dtype=dtype, device=device)
-            return LayerMemory(policy, tokens_per_frame, fold, k, torch.zeros_like(k))
+        def bank(step: int) -> Bank:
+            layers = []
+            for layer, fold in enumerate(folds):
+                k, v = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+                layers.append(
+                    LayerMemory(policy, tokens_per_frame, fold, k, v, step=step, layer=layer)
+                )
+            return Bank(layers)
 
-        self.banks = {step: Bank([layer(fold) for fold in folds]) for step in steps}
+        self.banks = {step: bank(step) for step in steps}
 
     def bank(self, step: int) -> Bank:
         """Return the bank of denoising step number `step`."""
