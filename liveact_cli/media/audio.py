@@ -78,12 +78,15 @@ class AudioSource:
         """Channels of `samples`."""
         return _CHANNELS[self.layout]
 
-    def blocks(self, rate: int = MODEL_RATE) -> Iterator[NDArray[np.float32]]:
-        """Yield the mean of all channels at `rate` Hz, `[n]` samples a block, full scale 1.
+    def blocks(
+        self, rate: int = MODEL_RATE, channel: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield one channel or the mean of all at `rate` Hz, `[n]` samples a block, full scale 1.
 
         `round(seconds * rate)` samples in all. Raises MediaError when the file has changed.
         """
-        pipeline = self._part().filter("pan", f"mono|c0<{self._all_channels}")
+        wanted = self._all_channels if channel is None else f"c{channel}"
+        pipeline = self._part().filter("pan", f"mono|c0<{wanted}")
         for block in self._decoded(pipeline, rate, 1):
             self.peak = max(self.peak, float(np.abs(block).max()))
             yield block[:, 0]

@@ -13,6 +13,7 @@ from liveact_cli.script.source import Source, read_source
 
 _ARROW: Final = re.compile(r"^\s*(\S+)\s*-->\s*(\S+)(.*)$")
 _TAG: Final = re.compile(r"<([^<>]*)>")
+_VOICE: Final = re.compile(r"v(?:\.\S*)?\s+(\S.*)")
 _OVERRIDE: Final = re.compile(r"\{\\[^{}]*\}")
 _BRACKET: Final = re.compile(r"[\[［【(（]\s*([^\[\]［］【】()（）]{1,500}?)\s*[\]］】)）]")
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -30,6 +31,8 @@ class Cue:
     line: int = 0
     anchors: tuple[tuple[int, float], ...] = ()
     """Positions in `text` whose time is known (WebVTT's inline times)."""
+    voices: tuple[tuple[int, str], ...] = ()
+    """Positions in `text` from which somebody speaks (WebVTT's `<v Name>`)."""
 
     def time_at(self, position: int) -> float:
         """Return the time of a character of `text`, interpolated between what is known."""
@@ -116,8 +119,8 @@ def parse_transcript(source: Source) -> Transcript:
             problems.append(Problem(Severity.ERROR, message, place, block[0], hint))
             continue
         if len(cues) < MAX_CUES:
-            text, anchors = _plain(" ".join(line.strip() for line in block[1:]))
-            cues.append(Cue(start, stop, text, number, anchors))
+            body = " ".join(line.strip() for line in block[1:])
+            cues.append(Cue(start, stop, *_plain(body, number)))
     if problems:
         raise ScriptError(problems)
     if not cues:
@@ -196,11 +199,14 @@ def _clock(text: str) -> float:
     return parse_time(text.replace(",", "."))
 
 
-def _plain(text: str) -> tuple[str, tuple[tuple[int, float], ...]]:
-    """Return the text without tags, and the places of its inline times."""
+def _plain(
+    text: str, line: int
+) -> tuple[str, int, tuple[tuple[int, float], ...], tuple[tuple[int, str], ...]]:
+    """Return the text without tags, its line, and the places of its inline times and voices."""
     text = _OVERRIDE.sub("", text)
     parts: list[str] = []
     anchors: list[tuple[int, float]] = []
+    voices: list[tuple[int, str]] = []
     length = position = 0
     for match in _TAG.finditer(text):
         piece = _unescape(text[position : match.start()])
@@ -212,8 +218,10 @@ def _plain(text: str) -> tuple[str, tuple[tuple[int, float], ...]]:
                 anchors.append((length, _clock(match[1])))
             except ValueError:
                 continue
+        elif voice := _VOICE.fullmatch(match[1]):
+            voices.append((length, " ".join(_unescape(voice[1]).split())))
     parts.append(_unescape(text[position:]))
-    return "".join(parts), tuple(anchors)
+    return "".join(parts), line, tuple(anchors), tuple(voices)
 
 
 def _unescape(text: str) -> str:
