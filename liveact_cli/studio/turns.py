@@ -99,16 +99,15 @@ def parse_rttm(source: Source) -> list[Named]:
             if fields and not fields[0][0].startswith(";;") and "SPEAKER" in fields[0][0].upper():
                 problems.append(_error(source, number, 1, "a line begins with SPEAKER", ""))
             continue
-        hint = _FORM
         if len(fields) < _RTTM_FIELDS:
             message = f"{len(fields)} fields; a turn has {_RTTM_FIELDS} or more"
-            problems.append(_error(source, number, 1, message, hint))
+            problems.append(_error(source, number, 1, message, _FORM))
             continue
         times = [_number(fields[i][0]) for i in (3, 4)]
         if None in times:
             word, column = fields[3 + times.index(None)]
             message = f"{quoted(word)} is not a time in seconds"
-            problems.append(_error(source, number, column, message, hint))
+            problems.append(_error(source, number, column, message, _FORM))
             continue
         start, length = (time or 0.0 for time in times)
         place = Place(source.name, number, fields[7][1])
@@ -116,7 +115,7 @@ def parse_rttm(source: Source) -> list[Named]:
     if problems:
         raise EpisodeError(problems)
     if not found:
-        raise EpisodeError([_error(source, 0, 0, "there is no SPEAKER line in it")])
+        raise EpisodeError([_error(source, 0, 0, "there is no SPEAKER line in it", _FORM)])
     return found
 
 
