@@ -7,7 +7,7 @@ unrotated; positions are given at reading.
 Shapes: B batch, S tokens per frame, T tokens, N heads, H head dim, R fold ratio.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -34,6 +34,24 @@ def fold_tokens(x_BTNH: Tensor, weight_RNH: Tensor | None, ratio: int) -> Tensor
     """
     groups = torch.unflatten(x_BTNH, 1, (-1, ratio))
     return groups.mean(2) if weight_RNH is None else (groups * weight_RNH).sum(2)
+
+
+def tokens_of(slots: slice, size: int) -> slice:
+    """Return the tokens of some frames of `size` tokens."""
+    return slice(slots.start * size, slots.stop * size)
+
+
+def compress(buffer: Tensor, weight: Tensor | None, policy: MemoryPolicy, size: int) -> None:
+    """Fold the past of a full window and move the recent frames: a chunk's room becomes free."""
+    folded = fold_tokens(buffer[:, tokens_of(policy.fold_source, size)], weight, policy.ratio)
+    # The recent frames may overlap their own target when `recent` exceeds a chunk.
+    recent = buffer[:, tokens_of(policy.recent_source, size)].clone()
+    buffer[:, tokens_of(policy.folded_slots, size)].copy_(folded)
+    buffer[:, tokens_of(policy.recent_slots, size)].copy_(recent)
+
+
+Compress = Callable[[Tensor, Tensor | None, MemoryPolicy, int], None]
+"""What `compress` is."""
 
 
 class LayerMemory:
@@ -64,40 +82,35 @@ class LayerMemory:
 
         The returned tensors are views that the next call overwrites.
         """
-        policy = self.policy
+        room = self.make_room(k.shape[1])
+        self.k[:, room].copy_(k)
+        self.v[:, room].copy_(v)
+        return self.filled_part()
+
+    def make_room(self, tokens: int, compress: Compress = compress) -> slice:
+        """Fold the past where the window is full; return where a chunk of `tokens` belongs.
+
+        The caller writes keys and values there before anything else is asked of the memory.
+        `compress` may be another function that does the same.
+        """
+        policy, size = self.policy, self.tokens_per_frame
         chunk = 0 if self.filled == 0 else 1
-        if k.shape[1] != policy.chunk_size(chunk) * self.tokens_per_frame:
+        if tokens != policy.chunk_size(chunk) * size:
             raise ValueError(
-                f"a chunk of {k.shape[1]} tokens does not fit: the memory expects "
-                f"{policy.chunk_size(chunk)} frames of {self.tokens_per_frame} tokens"
+                f"a chunk of {tokens} tokens does not fit: the memory expects "
+                f"{policy.chunk_size(chunk)} frames of {size} tokens"
             )
         if self.filled == policy.window:
-            self._compress(self.k, self.fold.k)
-            self._compress(self.v, self.fold.v)
+            compress(self.k, self.fold.k, policy, size)
+            compress(self.v, self.fold.v, policy, size)
         slots = policy.current(chunk)
-        self._frames(self.k, slots).copy_(k)
-        self._frames(self.v, slots).copy_(v)
         self.filled = slots.stop
-        return self.filled_part()
+        return tokens_of(slots, size)
 
     def filled_part(self) -> tuple[Tensor, Tensor]:
         """Return views of the keys and values remembered so far."""
-        held = slice(0, self.filled)
-        return self._frames(self.k, held), self._frames(self.v, held)
-
-    def _frames(self, buffer: Tensor, slots: slice) -> Tensor:
-        size = self.tokens_per_frame
-        return buffer[:, slots.start * size : slots.stop * size]
-
-    def _compress(self, buffer: Tensor, weight: Tensor | None) -> None:
-        """Fold the past and move the recent frames, so that a chunk's room becomes free."""
-        policy = self.policy
-        source = self._frames(buffer, policy.fold_source)
-        folded = fold_tokens(source, weight, policy.ratio)
-        # The recent frames may overlap their own target when `recent` exceeds a chunk.
-        recent = self._frames(buffer, policy.recent_source).clone()
-        self._frames(buffer, policy.folded_slots).copy_(folded)
-        self._frames(buffer, policy.recent_slots).copy_(recent)
+        held = slice(0, self.filled * self.tokens_per_frame)
+        return self.k[:, held], self.v[:, held]
 
 
 class Bank:

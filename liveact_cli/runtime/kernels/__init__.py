@@ -1,0 +1,81 @@
+"""Fused kernels for what lies between the matrix products, and their eager twins.
+
+`eager` says in torch's words what every kernel computes, `fused` computes it in one pass over
+memory with Triton; both have the same functions. Tests compare them pair by pair: on a GPU as
+compiled, elsewhere in Triton's interpreter.
+"""
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from liveact_cli.core.errors import UsageError, WeightsError
+from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.model.memory import LayerMemory
+from liveact_cli.model.rope import RopeTable
+from liveact_cli.runtime.fp8_numbers import Quantised
+
+
+class Kernels(Protocol):
+    """The functions that both modules have; `eager` documents them."""
+
+    name: str
+
+    def residual_norm(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        gate: Tensor | None,
+        mul: Tensor,
+        add: Tensor,
+        eps: float,
+        *,
+        out: torch.dtype | None,
+        skip: int = 0,
+        normalise: bool = True,
+    ) -> tuple[Tensor, Tensor | Quantised]: ...
+
+    def remember(
+        self,
+        qkv: Tensor,
+        norm_q: Tensor,
+        norm_k: Tensor,
+        eps: float,
+        memory: LayerMemory,
+        rope: RopeTable,
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def rms_norm_pair(
+        self, qkv: Tensor, norm_q: Tensor, norm_k: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def gelu(self, x: Tensor, *, out: torch.dtype | None) -> Tensor | Quantised: ...
+
+    def quantise_rows(self, x: Tensor) -> Quantised: ...
+
+    def compress(
+        self, buffer: Tensor, weight: Tensor | None, policy: MemoryPolicy, size: int
+    ) -> None: ...
+
+    def token_mean(self, x: Tensor) -> Tensor: ...
+
+
+def resolve(device: torch.device, name: str = "auto") -> Kernels:
+    """Choose the kernels: Triton's on a GPU that has it, else the eager ones.
+
+    Raises UsageError for a name that is none, WeightsError where Triton is asked for and missing.
+    """
+    if name not in ("auto", "triton", "eager"):
+        raise UsageError(f"there are no kernels '{name}'", "choose auto, triton or eager")
+    there = find_spec("triton") is not None
+    if name == "triton" and not there:
+        raise WeightsError("the package triton is not installed", "pip install 'liveact-cli[gpu]'")
+    if name == "triton" or (name == "auto" and there and device.type == "cuda"):
+        from liveact_cli.runtime.kernels import fused
+
+        return fused
+    from liveact_cli.runtime.kernels import eager
+
+    return eager
