@@ -202,12 +202,17 @@ class HeadModel:
 
     def limit_to(self, matte: NDArray[np.uint8]) -> None:
         """Drop surroundings where no person is near; `matte` `[H, W]` is above 0 on the person."""
-        reach = 2 * round(_LARGEST_MOVE_CM * self.scale) + 1
-        near = cv2.dilate((matte > 0).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+        near = self.reach_of(matte) > 0
         x = np.clip(np.round(self.source[:, 0]), 0, self.width - 1).astype(int)
         y = np.clip(np.round(self.source[:, 1]), 0, self.height - 1).astype(int)
         keep = near[y, x][self._outer_triangles].any(1)
         self.triangles = np.concatenate([self.face_triangles, self._outer_triangles[keep]])
+
+    def reach_of(self, matte: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return 1 `[H, W]` wherever the person of `matte` may come by moving, else 0."""
+        reach = 2 * round(_LARGEST_MOVE_CM * self.scale) + 1
+        person = np.ascontiguousarray(matte > 0).astype(np.uint8)
+        return np.asarray(cv2.dilate(person, np.ones((reach, reach), np.uint8)), np.uint8)
 
     # --- per frame
 

@@ -24,8 +24,23 @@ Float = NDArray[np.float32]
 
 RENDER_THREADS = 1
 """Threads of OpenCV while rendering; one, so that frames do not depend on the machine."""
+_PATCH_REACH_CM = 2.5
+"""Triangles farther from eyes or lips than this never come into their patches."""
 TEXTURE_ZOOM = 2
 """The texture is this much finer than the frame; even texels are the frame's own pixels."""
+
+
+_BAND = 32
+"""Rows of the frame that are filled at a time, from the first to the last pixel that may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """What drawing one frame writes into: where colours come from, and the depth."""
+
+    x: Float
+    y: Float
+    nearest: Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,7 @@ class FaceRenderer:
     """Renders frames `[height, width, 3]` of the person in `fit`.
 
     `crop` is the part of the picture (left, top, width, height) that fills the frame; by default
-    it is chosen around the face. Sizes are even numbers of pixels.
+    it is chosen around the face. Sizes are even numbers of pixels. Several threads may draw.
     """
 
     def __init__(self, fit: FaceFit, width: int, height: int, crop: Box | None = None) -> None:
@@ -75,8 +90,8 @@ class FaceRenderer:
         self._source = (self.head.source * TEXTURE_ZOOM).astype(np.float32)
         self._triangles = np.ascontiguousarray(self.head.triangles)
         self._make_maps()
-        self._face_triangles = np.ascontiguousarray(self.head.face_triangles)
         self._lips = self.head.lip_edges()
+        self._mouth_triangles = self._triangles_near([*self._lips[0], *self._lips[1]])
         self._make_lids()
         self._controls.gain = measure_gain(self.render, self.head.landmarks, fit.canonical)
 
@@ -103,6 +118,7 @@ class FaceRenderer:
         eyes = range(len(EYES))
         self._lid_triangles = [self.head.lid_triangles(i) for i in eyes]
         self._lid_outlines = [self.head.lid_outline(i) for i in eyes]
+        self._eye_triangles = [self._triangles_near([*a, *b]) for a, b in self._lid_outlines]
         gesture = self._controls.gesture(motion_vector(eyeBlink=1.0))
         coefficients = np.zeros_like(gesture.coefficients)
         for name in ("eyeBlinkRight", "eyeBlinkLeft"):
@@ -131,33 +147,70 @@ class FaceRenderer:
         self._roi = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
         self._origin = low.astype(np.float32)
         y, x = np.mgrid[self._roi].astype(np.float32) * TEXTURE_ZOOM
-        self._rest_x, self._rest_y = np.ascontiguousarray(x), np.ascontiguousarray(y)
-        self._map_x, self._map_y = x.copy(), y.copy()
-        self._nearest = np.empty_like(x)
+        self._rest = _Maps(np.ascontiguousarray(x), np.ascontiguousarray(y), np.full_like(x, FAR))
+        self._spare: list[_Maps] = []
+        self._bands = self._changing_bands()
+
+    def _changing_bands(self) -> list[tuple[slice, slice]]:
+        """Return the parts of the region of interest in which a pixel can ever change."""
+        near = self.head.reach_of(self._person[::TEXTURE_ZOOM, ::TEXTURE_ZOOM, 3])[self._roi]
+        covered = np.zeros(near.shape, np.uint8)
+        places = self.head.source - self._origin
+        cv2.fillPoly(covered, list(np.round(places[self._triangles]).astype(np.int32)), 1)
+        side = 2 * _BAND + 1
+        changing = cv2.dilate(covered, np.ones((side, side), np.uint8)) & near
+        bands = []
+        for top in range(0, near.shape[0], _BAND):
+            rows = slice(top, min(top + _BAND, near.shape[0]))
+            columns = np.flatnonzero(changing[rows].any(0))
+            if len(columns):
+                bands.append((rows, slice(int(columns[0]), int(columns[-1]) + 1)))
+        return bands
+
+    def _triangles_near(self, outline: list[int]) -> NDArray[np.int32]:
+        """Return the face's triangles that can come near an outline: those within 2.5 cm."""
+        places = self.head.source
+        low, high = places[outline].min(0), places[outline].max(0)
+        reach = _PATCH_REACH_CM * self.head.scale
+        corners = places[self.head.face_triangles]
+        there = (corners.max(1) > low - reach) & (corners.min(1) < high + reach)
+        return np.ascontiguousarray(self.head.face_triangles[there.all(1)])
 
     # --- drawing
 
     def _draw_head(self, frame: RGB, placed: Array) -> None:
-        np.copyto(self._map_x, self._rest_x)
-        np.copyto(self._map_y, self._rest_y)
-        self._nearest.fill(FAR)
+        maps = self._take_maps()
         draw_triangles(
             placed[:, :2].astype(np.float32) - self._origin,
             placed[:, 2].astype(np.float32),
             self._source,
             self._triangles,
-            self._map_x,
-            self._map_y,
-            self._nearest,
+            maps.x,
+            maps.y,
+            maps.nearest,
         )
-        person = cv2.remap(
-            self._person,
-            self._map_x,
-            self._map_y,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-        lay_over(person, self._background[self._roi], frame[self._roi])
+        roi, background = frame[self._roi], self._background[self._roi]
+        for band in self._bands:
+            person = cv2.remap(
+                self._person,
+                maps.x[band],
+                maps.y[band],
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
+            lay_over(person, background[band], roi[band])
+        self._spare.append(maps)
+
+    def _take_maps(self) -> _Maps:
+        """Return maps of the frame at rest; every thread that draws has its own."""
+        try:
+            maps = self._spare.pop()
+        except IndexError:
+            maps = _Maps(*(np.empty_like(self._rest.x) for _ in range(3)))
+        for ours, rest in ((maps.x, self._rest.x), (maps.y, self._rest.y)):
+            np.copyto(ours, rest)
+        maps.nearest.fill(FAR)
+        return maps
 
     def _patch(self, outline: Array, margin: float, detail: float) -> _Patch | None:
         low = np.clip(np.floor(outline.min(0) - margin), 0, [self.width, self.height]).astype(int)
@@ -215,7 +268,7 @@ class FaceRenderer:
         if patch is None:
             return
         fine, hole = self._draw_patch(
-            patch, placed, self._face_triangles, self._texture, self._source
+            patch, placed, self._eye_triangles[index], self._texture, self._source
         )
         size = (patch.width * patch.k, patch.height * patch.k)
         u, v = self._eyeballs[index].map(size, patch.to_patch, gesture.pose, gesture.gaze)
@@ -245,7 +298,7 @@ class FaceRenderer:
         if patch is None:
             return
         fine, hole = self._draw_patch(
-            patch, placed, self._face_triangles, self._texture, self._source
+            patch, placed, self._mouth_triangles, self._texture, self._source
         )
         inside = hole.astype(np.uint8)
         self._mouth.paint(
