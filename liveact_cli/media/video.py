@@ -94,24 +94,16 @@ class EncoderSettings:
             )
 
     def pipeline(self, path: Path) -> object:
-        """Return the ffmpeg-python pipeline from RGB frames on a pipe to a segment file."""
+        """Return the ffmpeg-python pipeline from planar frames on a pipe to a segment file."""
         group = round(_GROUP_SECONDS * self.fps)
         frames = ffmpeg.input(
             "pipe:0",
             protocol_whitelist="pipe",
             format="rawvideo",
-            pix_fmt="rgb24",
+            pix_fmt="yuv420p",
             s=f"{self.width}x{self.height}",
             framerate=str(self.fps),
         )
-        # `accurate_rnd` and full chroma: without them flat colours come back a step off.
-        frames = frames.filter(
-            "scale",
-            in_range="pc",
-            out_range="tv",
-            out_color_matrix="bt709",
-            flags="bicubic+accurate_rnd+full_chroma_inp+bitexact",
-        ).filter("format", "yuv420p")
         tags = dict(pair.split("=") for pair in _COLOUR.split(":"))
         frames = frames.filter("setparams", **tags)
         # Unit type 6 is supplemental information: x264 writes its version and options there.
@@ -161,6 +153,10 @@ class SegmentWriter:
         first_frame: int = 0,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> None:
+        # Here, since numba costs half a second that planning a render does without.
+        from liveact_cli.media.yuv import yuv420
+
+        self._planar = yuv420
         self.settings = EncoderSettings(width, height, fps, crf, preset, threads)
         self.segments: list[Segment] = []
         self._limit = segment_frames or round(SEGMENT_SECONDS * fps)
@@ -180,7 +176,7 @@ class SegmentWriter:
         """Encode one frame, `[height, width, 3]` RGB; the array may be changed afterwards."""
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"a frame is {frame.shape} {frame.dtype}, not {self._shape} uint8")
-        self._put(frame.copy(order="C"))
+        self._put(self._planar(frame))
 
     def cut(self) -> None:
         """End the segment here, if it has a frame."""

@@ -5,7 +5,9 @@ chunk boundaries. `MotionDecoder` continues every slow curve where it was, at th
 lets the difference fade over most of a chunk; nothing is delayed for it.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -39,10 +41,12 @@ SHUTTING: Final = (0.30, 0.65)
 """Lid closure from which a blink is meant, and from which the lids are shut."""
 BEHIND: Final = 2
 """Frames that interpolation to another frame rate looks ahead."""
+DRAWING_THREADS: Final = 2
+"""Frames drawn at the same time: the kernels run without Python's lock."""
 
 
 class Renderer(Protocol):
-    """Draws one frame: motion `[NUM_CHANNELS]` -> RGB `[H, W, 3]`."""
+    """Draws one frame: motion `[NUM_CHANNELS]` -> RGB `[H, W, 3]`; several threads may ask."""
 
     def render(self, motion: "NDArray[np.float32]") -> "NDArray[np.uint8]":
         """Draw a frame."""
@@ -227,14 +231,23 @@ class MotionFrameDecoder:
         self.renderer = renderer
 
     def decode(self, latent: Tensor) -> "Iterator[NDArray[np.uint8]]":
-        """Yield the frames `[H, W, 3]` that the next chunk's latent completes."""
-        for motion in self.resampler.push(self.motion.decode(latent)):
-            yield self.renderer.render(motion)
+        """Return the frames `[H, W, 3]` that the next chunk's latent completes."""
+        return self._draw(self.resampler.push(self.motion.decode(latent)))
 
     def flush(self) -> "Iterator[NDArray[np.uint8]]":
-        """Yield what the look-ahead still holds."""
-        for motion in self.resampler.flush():
-            yield self.renderer.render(motion)
+        """Return what the look-ahead still holds."""
+        return self._draw(self.resampler.flush())
+
+    def _draw(self, frames: "Iterable[NDArray[np.float32]]") -> "Iterator[NDArray[np.uint8]]":
+        """Yield the frames in order, a few of them drawn ahead."""
+        ahead: deque[Future[NDArray[np.uint8]]] = deque()
+        with ThreadPoolExecutor(DRAWING_THREADS, "drawing") as pool:
+            for motion in frames:
+                ahead.append(pool.submit(self.renderer.render, motion))
+                if len(ahead) > DRAWING_THREADS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def state(self) -> dict[str, Tensor]:
         """Return what must be saved to go on later."""

@@ -43,18 +43,18 @@ def lay_over(
     height, width = out.shape[:2]
     for y in range(height):
         for x in range(width):
-            alpha = person[y, x, 3]
-            if alpha == 255:
+            clear = 255 - np.int32(person[y, x, 3])
+            if clear == 0:
                 for c in range(3):
                     out[y, x, c] = person[y, x, c]
-            elif alpha == 0:
+            elif clear == 255:
                 for c in range(3):
                     out[y, x, c] = background[y, x, c]
             else:
-                clear = 255 - np.int32(alpha)
                 for c in range(3):
                     behind = (clear * np.int32(background[y, x, c]) + 127) // 255
-                    out[y, x, c] = min(np.int32(person[y, x, c]) + behind, 255)
+                    value = np.int32(person[y, x, c]) + behind
+                    out[y, x, c] = value if value < 255 else 255
 
 
 def separate(picture: RGB, oval: Array, scale: float) -> Layers:
