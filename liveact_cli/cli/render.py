@@ -68,6 +68,7 @@ def render(
     vae_overlap: Annotated[
         bool, typer.Option("--vae-overlap", help="Decode each chunk anew, as the released code.")
     ] = False,
+    gpus: Annotated[str | None, _flag("Share the work among N GPUs of this machine.", "N")] = None,
     tiles: Annotated[
         str | None, _flag("Draw in tiles of N pixels, to save memory: auto, off or N.", "N")
     ] = None,
@@ -99,6 +100,7 @@ def render(
         "audio_guidance": audio_guidance, "sampler": sampler, "memory": memory,
         "prompt_granularity": prompt_granularity, "vae_overlap": vae_overlap or None,
         "audio_encoder": audio_encoder and environment.path(audio_encoder), "tiles": tiles,
+        "gpus": gpus,
     }  # fmt: skip
     orders = Orders(preset, prompt, emotion, tuple(action or ()))
     performance = performance_of(environment, script, orders, model)

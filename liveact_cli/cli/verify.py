@@ -29,6 +29,10 @@ def verify(
         str | None,
         typer.Option("--audio-encoder", metavar="DIR", help="wav2vec2's folder (in or beside)."),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", metavar="N", min=1, help="Compute on N GPUs (on the CPU)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Replay recorded files; exit 1 when one differs by more than the tolerance.
@@ -37,20 +41,24 @@ def verify(
     """
     from liveact_cli.core.verification import Verified
     from liveact_cli.engine.verify import KINDS, CheckpointSubject, verify_file
+    from liveact_cli.runtime.devices import choose_devices
     from liveact_cli.wan.verify import wan_kinds
 
     environment = ctx.obj
-    subject = CheckpointSubject(environment.path(checkpoint))
+    kind = environment.variables.get("LIVEACT_DEVICE") or (None if gpus else "cpu")
+    devices = choose_devices(gpus, kind)
     kinds = (*KINDS, *wan_kinds(environment.path(audio_encoder) if audio_encoder else None))
     results: list[Verified] = []
-    for name in golden:
-        result = verify_file(subject, environment.path(name), tolerance, kinds)
-        results.append(result)
-        if not as_json:
-            verdict = "ok" if result.ok else f"BAD, worst in {result.worst.name}"
-            environment.result(
-                f"{result.max_rel_error:.3e}  {name}  (tolerance {result.tolerance:g}) {verdict}"
-            )
+    with CheckpointSubject(environment.path(checkpoint), devices) as subject:
+        for name in golden:
+            result = verify_file(subject, environment.path(name), tolerance, kinds)
+            results.append(result)
+            if not as_json:
+                verdict = "ok" if result.ok else f"BAD, worst in {result.worst.name}"
+                environment.result(
+                    f"{result.max_rel_error:.3e}  {name}  (tolerance {result.tolerance:g})"
+                    f" {verdict}"
+                )
     ok = all(result.ok for result in results)
     if as_json:
         files = [

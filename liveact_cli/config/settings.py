@@ -37,6 +37,8 @@ class RenderSettings:
     prompt_granularity: Literal["frame", "chunk"] | None = None
     audio_encoder: Path | None = None
     vae_overlap: bool | None = None
+    gpus: int | None = None
+    device: Literal["cpu", "cuda"] | None = None
     tiles: int | None = None
     """Side of the pieces in which frames are decoded; 0 decodes them whole, None decides itself."""
 
@@ -52,10 +54,13 @@ class RenderSettings:
 
 FULL_ONLY: Final = (
     "audio_guidance", "sampler", "memory", "prompt_granularity", "audio_encoder", "vae_overlap",
-    "tiles",
+    "gpus", "device", "tiles",
 )  # fmt: skip
 """Settings of models like liveact-18b; liveact-mini's weights decide these themselves."""
 
 DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(RenderSettings)}
+
+NOT_IN_THE_RESULT: Final = ("gpus", "device")
+"""Settings that say where a render is computed, not what."""
 
 SETTING_NAMES: Final = tuple(DEFAULTS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import liveact_cli
-from liveact_cli.config.settings import RenderSettings
+from liveact_cli.config.settings import NOT_IN_THE_RESULT, RenderSettings
 from liveact_cli.core.errors import MediaError
 from liveact_cli.core.geometry import ChunkPlan, frames_of
 from liveact_cli.core.units import Size
@@ -18,6 +18,7 @@ from liveact_cli.weights.registry import ModelRow
 from liveact_cli.weights.resolve import ResolvedModel
 
 FORMAT: Final = 1
+_ELSEWHERE: Final = ("model", "seed", "audio_encoder", *NOT_IN_THE_RESULT)
 _BLOCK: Final = 1 << 20
 
 
@@ -60,7 +61,7 @@ class RenderPlan:
         settings = {
             name: _plain(value)
             for name, value in asdict(self.settings).items()
-            if name not in ("model", "seed", "audio_encoder") and value not in (None, "")
+            if name not in _ELSEWHERE and value not in (None, "")
         }
         heard = self.settings.audio_encoder
         return {

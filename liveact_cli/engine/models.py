@@ -1,10 +1,10 @@
 """Loading a model with its codecs: what differs between the families ends here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import torch
 
@@ -18,10 +18,13 @@ from liveact_cli.engine.decode import DecodeSettings
 from liveact_cli.engine.manifest import RenderPlan
 from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.devices import choose_devices
 from liveact_cli.script.direct import Granularity
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import Family
 from liveact_cli.weights.resolve import ResolvedModel
+from liveact_cli.weights.store import heads_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +49,18 @@ class View:
 
 
 class Speaker(Protocol):
-    """A loaded model: everything that does not depend on the picture."""
+    """A loaded model: everything that does not depend on the picture.
+
+    Whoever loads it closes it (with a with block): it may hold processes on other devices.
+    """
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Let go; an error that a lost process caused is told as such."""
+        ...
 
     @property
     def transformer(self) -> LiveActTransformer:
@@ -90,6 +104,13 @@ class MiniSpeaker:
 
     model: "MiniModel"
     weights: Path
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """It holds nothing."""
 
     @property
     def transformer(self) -> LiveActTransformer:
@@ -154,19 +175,35 @@ class WanSpeaker:
     """liveact-18b (and any checkpoint in its layout) as a `Speaker`.
 
     Pictures and prompts come first: the encoders have left the device when the transformer, which
-    is loaded when it is first asked for, takes its place there.
+    is loaded when it is first asked for, takes its place there. A crew is one on several devices.
     """
 
-    load: Callable[[], LiveActTransformer]
+    load: Callable[[], LiveActTransformer | Crew]
     codecs: "WanModel"
     policy: MemoryPolicy
     decode_settings: DecodeSettings
     granularity: Granularity = "chunk"
+    _loaded: LiveActTransformer | Crew | None = None
 
-    @cached_property
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """End the processes of a crew."""
+        loaded, self._loaded = self._loaded, None
+        if isinstance(loaded, Crew):
+            loaded.__exit__(kind, error, trace)
+
+    @property
     def transformer(self) -> LiveActTransformer:
-        """The transformer, in its place and precision."""
-        return self.load()
+        """The transformer, in its place and precision; loaded anew where a process was lost."""
+        if isinstance(self._loaded, Crew) and self._loaded.lost:
+            self._loaded.close()
+            self._loaded = None
+        if self._loaded is None:
+            self._loaded = self.load()
+        return self._loaded.transformer if isinstance(self._loaded, Crew) else self._loaded
 
     @property
     def audio_encoder(self) -> AudioEncoder:
@@ -208,14 +245,13 @@ def decode_settings_of(settings: RenderSettings) -> DecodeSettings:
 
 
 def _load_wan(plan: RenderPlan) -> Speaker:
-    from liveact_cli.runtime.loader import load_transformer
     from liveact_cli.wan.bundle import load_wan
 
     model, settings = plan.model, plan.settings
-    gpu = torch.cuda.is_available()
-    device = torch.device("cuda" if gpu else "cpu")
-    dtype = torch.bfloat16 if gpu else torch.float32
-    if not gpu:
+    devices = choose_devices(settings.gpus, settings.device)
+    device = devices[0]
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if device.type == "cpu":
         _check_host_memory(model)
     codecs = load_wan(
         model.path,
@@ -228,12 +264,24 @@ def _load_wan(plan: RenderPlan) -> Speaker:
         tile_pixels=settings.tiles or None,
     )
     return WanSpeaker(
-        partial(load_transformer, model.path, dtype=dtype, device=device),
+        partial(load_shared, model.path, dtype, devices),
         codecs,
         model.row.policy,
         decode_settings_of(settings),
         settings.prompt_granularity or "chunk",
     )
+
+
+def load_shared(
+    checkpoint: Path, dtype: torch.dtype, devices: Sequence[torch.device]
+) -> LiveActTransformer | Crew:
+    """Load a transformer on one device, or on several that share the work."""
+    from liveact_cli.runtime.loader import load_transformer
+
+    build = partial(load_transformer, checkpoint, dtype=dtype)
+    if len(devices) == 1:
+        return build(device=devices[0])
+    return Crew(build, devices, heads=heads_of(checkpoint))
 
 
 def _check_host_memory(model: ResolvedModel) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from liveact_cli.config.settings import RenderSettings
 from liveact_cli.core.errors import UsageError
+from liveact_cli.core.sharing import check_heads
 from liveact_cli.core.units import Size
 from liveact_cli.engine.manifest import RenderPlan, plan_render
 from liveact_cli.media.audio import AudioSource
@@ -17,6 +18,7 @@ from liveact_cli.media.video import frame_rate
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import ModelRow
 from liveact_cli.weights.resolve import cache_folder, resolve_model
+from liveact_cli.weights.store import heads_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +61,8 @@ def prepare(
     model = resolve_model(settings.model, variables)
     notes = _no_effect(settings, model.row)
     settings = settings.without(settings.unused(model.row))
+    if settings.gpus is not None and settings.gpus > 1:
+        check_heads(heads_of(model.path), settings.gpus)
     settings = replace(settings, fps=frame_rate(settings.fps))
     picture = load_image(reference)
     sound = AudioSource(audio, settings.start, settings.duration)

@@ -88,16 +88,16 @@ def moment_frames(job: Job, skipped: int) -> "Iterator[NDArray[np.uint8]]":
     """Yield the frames `[H, W, 3]` of a job after the first `skipped` ones."""
     plan = job.plan
     torch.set_num_threads(plan.settings.torch_threads)
-    speaker = load_speaker(plan)
-    view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
-    prompts = prompts_of(speaker, view, job)
-    _close_eyes(view, skipped)
-    chunks = work_ahead(lambda: generate(speaker, view, job, prompts))
-    try:
-        drawn = (frame for timed in chunks for frame in view.decoder.decode(timed.chunk.latent))
-        yield from islice(chain(drawn, view.decoder.flush()), skipped, plan.frames)
-    finally:
-        chunks.close()
+    with load_speaker(plan) as speaker:
+        view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
+        prompts = prompts_of(speaker, view, job)
+        _close_eyes(view, skipped)
+        chunks = work_ahead(lambda: generate(speaker, view, job, prompts))
+        try:
+            drawn = (frame for timed in chunks for frame in view.decoder.decode(timed.chunk.latent))
+            yield from islice(chain(drawn, view.decoder.flush()), skipped, plan.frames)
+        finally:
+            chunks.close()
 
 
 def _close_eyes(view: View, skipped: int) -> None:

@@ -105,7 +105,7 @@ def render_video(
         target = stack.enter_context(atomic_target(plan.output, force))
         sound = stack.enter_context(SoundTrack(job.sound, target.directory))
         yield from map(Note, job.notes)
-        speaker = speaker or load_speaker(plan)
+        speaker = speaker or stack.enter_context(load_speaker(plan))
         view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
         yield from map(Note, view.notes)
         yield from map(Caution, view.cautions)

@@ -1,9 +1,11 @@
 """Replaying recorded numbers: does this machine, kernel or precision compute what was recorded?"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,10 +24,11 @@ from liveact_cli.core.verification import (
 )
 from liveact_cli.engine.conditioning import Conditioner, Reference
 from liveact_cli.engine.decode import DecodeMemory, DecodeSettings, decode_chunks
+from liveact_cli.engine.models import load_shared
 from liveact_cli.engine.noise import RecordedNoise
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
-from liveact_cli.runtime.loader import load_transformer
+from liveact_cli.runtime.crew import Crew
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,36 @@ class _RecordedPrompts:
 
 @dataclass
 class CheckpointSubject:
-    """A released checkpoint folder (a `Subject`); the transformer is loaded once for all files."""
+    """A released checkpoint folder (a `Subject`); the transformer is loaded once for all files.
+
+    Several devices share the work; then close it in the end, with a with block.
+    """
 
     checkpoint: Path
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    devices: Sequence[torch.device] = (torch.device("cpu"),)
     dtype: torch.dtype = torch.float32
+    _exits: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """End the processes on other devices."""
+        self._exits.__exit__(kind, error, trace)
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything but the transformer is computed."""
+        return self.devices[0]
 
     @cached_property
     def transformer(self) -> LiveActTransformer:
         """The transformer of the checkpoint."""
-        return load_transformer(self.checkpoint, dtype=self.dtype, device=self.device)
+        loaded = load_shared(self.checkpoint, self.dtype, self.devices)
+        if isinstance(loaded, Crew):
+            return self._exits.enter_context(loaded).transformer
+        return loaded
 
     def roll_out(self, golden: Golden, inputs: RollOutInputs) -> Iterator[dict[str, Tensor]]:
         """Decode the chunks whose noise is recorded; yield each one's results, then the memory."""

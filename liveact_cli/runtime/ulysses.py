@@ -22,6 +22,7 @@ from torch import Tensor
 
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.core.sharing import check_heads, shares
 from liveact_cli.model.attention import Kernel
 from liveact_cli.model.memory import ConvMemory, FoldWeights, LayerMemory
 from liveact_cli.model.rope import RopeTable
@@ -43,22 +44,6 @@ class WindowAttention(Protocol):
     ) -> Tensor:
         """Remember k and v, and attend to the window."""
         ...
-
-
-def check_heads(heads: int, ranks: int) -> None:
-    """Refuse a number of ranks that the heads cannot be shared by, with the numbers."""
-    if heads % ranks:
-        fitting = [str(n) for n in range(1, min(heads, 16) + 1) if heads % n == 0]
-        raise UsageError(
-            f"{heads} attention heads cannot be shared evenly by {ranks} GPUs",
-            f"--gpus takes {', '.join(fitting[:-1])} or {fitting[-1]} for this model",
-        )
-
-
-def shares(tokens: int, ranks: int) -> list[int]:
-    """Share the tokens of a frame: 1170 on 4 ranks are 293, 293, 292 and 292."""
-    even, more = divmod(tokens, ranks)
-    return [even + (rank < more) for rank in range(ranks)]
 
 
 @dataclass(frozen=True)
@@ -120,13 +105,14 @@ class Team:
         padding = [0] * (2 * (last - axis)) + [0, largest - x.shape[axis]]
         mine = F.pad(x, padding).contiguous()
         everything = mine.new_empty((self.ranks, *mine.shape))
-        dist.all_gather_into_tensor(_bytes(everything), _bytes(mine), group=self.group)
+        dist.all_gather([_bytes(piece) for piece in everything], _bytes(mine), group=self.group)
         held = (piece.narrow(axis, 0, part) for piece, part in zip(everything, parts, strict=True))
         return torch.cat(tuple(held), axis)
 
     def spread(self, x: Tensor) -> Tensor:
         """Send rank 0's contiguous tensor to all others, which receive it in place."""
-        dist.broadcast(_bytes(x), group_src=0, group=self.group)
+        if x.numel():
+            dist.broadcast(_bytes(x), group_src=0, group=self.group)
         return x
 
     def _exchange(self, sent: Tensor, sizes: list[int], expected: list[int]) -> list[Tensor]:
@@ -178,7 +164,7 @@ class HeadMemory(ConvMemory):
                 f"a frame of {tokens_per_frame} tokens cannot be shared by {team.ranks} GPUs",
                 "--size of a larger picture, or fewer --gpus",
             )
-        self._team, self._heads = team, team.heads(heads)
+        self._team, self._heads, self._device = team, team.heads(heads), device
         super().__init__(
             policy,
             tokens_per_frame,
@@ -193,7 +179,10 @@ class HeadMemory(ConvMemory):
     def state(self) -> dict[str, Tensor]:
         """Return copies of all that is remembered, of all heads, on every rank."""
         own = [self._heads.stop - self._heads.start] * self._team.ranks
-        return {name: self._team.all_of(x, 2, own) for name, x in super().state().items()}
+        return {
+            name: self._team.all_of(x.to(self._device), 2, own).to(x.device)
+            for name, x in super().state().items()
+        }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from a `state()`, however many ranks made it."""

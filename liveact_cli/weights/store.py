@@ -69,6 +69,14 @@ def find_audio_encoder(folder: Path, given: Path | None = None) -> Path:
     )
 
 
+def heads_of(folder: Path) -> int:
+    """Return how many attention heads the transformer in `folder` has."""
+    try:
+        return int(str(read_settings(folder / CONFIG)["num_heads"]))
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{folder / CONFIG} has no num_heads", DOWNLOAD_HINT) from error
+
+
 def read_settings(path: Path) -> dict[str, object]:
     """Return what a JSON file of settings holds; raises WeightsError when it cannot be read."""
     try:

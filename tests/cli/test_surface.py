@@ -10,12 +10,12 @@ SURFACE = {
         "AUDIO", "--ref", "-o --output", "--prompt", "--model", "--size", "--fps", "--seed",
         "--start", "--duration", "--face", "--crf", "--label", "--dry-run", "--json", "--force",
         "-q --quiet", "-v --verbose", "--audio-guidance", "--sampler", "--memory",
-        "--prompt-granularity", "--audio-encoder", "--vae-overlap", "--tiles",
+        "--prompt-granularity", "--audio-encoder", "--vae-overlap", "--tiles", "--gpus",
     },
     "inspect": {"VIDEO", "--json"},
     "doctor": {"--json"},
     "bench": {"--model", "--size", "--seconds", "--json"},
-    "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--json"},
+    "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--gpus", "--json"},
 }  # fmt: skip
 
 

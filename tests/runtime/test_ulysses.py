@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from liveact_cli.core.errors import UsageError
-from liveact_cli.runtime.ulysses import check_heads, shares
+from liveact_cli.core.sharing import check_heads, shares
 
 RANKS = 4
 SCRIPT = Path(__file__).with_name("ulysses_ranks.py")

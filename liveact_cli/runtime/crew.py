@@ -1,0 +1,366 @@
+"""Rank 0's side of a transformer on several devices: it starts, tells, watches and ends the others.
+
+This process reads, draws and writes as if it were alone; `Crew.transformer` is a transformer like
+any other, whose calls the other ranks follow. They hold its weights and their heads of the memory.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, Final, Self
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from liveact_cli.core.errors import DeviceError, ExitCode, LiveActError
+from liveact_cli.core.sharing import check_heads
+from liveact_cli.model.memory import Bank
+from liveact_cli.model.transformer import Audio, Context, LiveActTransformer
+from liveact_cli.runtime.orders import (
+    Build,
+    End,
+    Failed,
+    Forget,
+    Forward,
+    Keep,
+    LoadMemory,
+    NewMemory,
+    Order,
+    Post,
+    Ready,
+    SaveMemory,
+    Start,
+    meeting_point,
+    pack,
+)
+from liveact_cli.runtime.ulysses import HeadMemory, Team, parallelize
+
+PATIENCE: Final = 300.0
+"""Seconds that one exchange between the ranks may take; they work in step, so it takes moments."""
+GRACE: Final = 5.0
+"""Seconds after a failed exchange within which the rank that caused it is known to have ended."""
+STUCK: Final = 20.0
+"""Seconds after a rank's end after which a GPU that still waits for it is given up."""
+CONDITIONS: Final = 4
+"""Conditions that the ranks keep: the text, the sound, its silence, the picture's latents."""
+
+
+@dataclass
+class _Member:
+    """Another rank: its process, the pipe to it, and what became of it."""
+
+    post: Post
+    process: subprocess.Popen[bytes]
+    pipe: "Connection[object, object]"
+    ready: bool = False
+    ended: bool = False
+    last: Failed | None = None
+    thread: threading.Thread = field(init=False)
+
+    @property
+    def failure(self) -> LiveActError:
+        """What its end means to the user."""
+        post, code = self.post, self.process.returncode
+        name = f"the process of {post.device} ({post.rank + 1} of {post.ranks})"
+        if self.last is not None and self.last.error is not None:
+            return self.last.error
+        if self.last is not None:
+            error = DeviceError(f"{name} failed: {self.last.sentence}", "liveact doctor")
+            error.add_note(self.last.trace)
+            return error
+        if code is not None and code < 0:
+            return DeviceError(
+                f"{name} was killed by {signal.Signals(-code).name}",
+                "a system that runs out of memory does that; otherwise run it again",
+            )
+        return DeviceError(f"{name} ended with status {code}", "run it again")
+
+
+class Crew:
+    """A transformer that several processes on this machine share; close it in the end."""
+
+    transformer: LiveActTransformer
+
+    def __init__(
+        self,
+        build: Build,
+        devices: Sequence[torch.device],
+        *,
+        heads: int,
+        patience: float = PATIENCE,
+        stuck: float | None = None,
+    ) -> None:
+        """Start a process for each device but the first, and build the transformer in all.
+
+        `heads` is how many attention heads it will have. Raises UsageError when they cannot be
+        shared evenly, DeviceError when a process ends, and whatever `build` raises.
+        """
+        check_heads(heads, len(devices))
+        self._stuck = STUCK if stuck is None and devices[0].type == "cuda" else stuck
+        self._changed = threading.Condition()
+        self._turn = threading.RLock()
+        self._closing = threading.Event()
+        self._failure: LiveActError | None = None
+        self._in_step = True
+        self._numbers = itertools.count()
+        self._kept: dict[int, Any] = {}
+        self._banks: weakref.WeakKeyDictionary[Bank, tuple[int, int]] = weakref.WeakKeyDictionary()
+        self._dropped: list[int] = []
+        self._team: Team | None = None
+        self._members: list[_Member] = []
+        ranks, threads = len(devices), torch.get_num_threads()
+        store = meeting_point(ranks)
+        posts = [
+            Post(rank, ranks, device, store.port, patience, threads)
+            for rank, device in enumerate(devices)
+        ]
+        try:
+            for post in posts[1:]:
+                self._members.append(self._start(post, build))
+            self.transformer = build(device=devices[0])
+            self._gather(posts[0], store)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def lost(self) -> bool:
+        """Whether the work cannot go on: a process ended, or they are out of step."""
+        return self._failure is not None or not self._in_step
+
+    def __enter__(self) -> Self:
+        """Be closed at the end of a with block."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """End the processes; an error that a lost rank caused is told as such."""
+        failure = self._failure
+        self.close()
+        if failure is not None and isinstance(error, Exception) and error is not failure:
+            raise failure from error
+
+    def close(self) -> None:
+        """End the other processes; they leave at once where something has failed."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        in_step = self._team is not None and not self.lost
+        if in_step:
+            with suppress(RuntimeError, OSError):
+                self._tell(End())
+                dist.destroy_process_group()
+        deadline = time.monotonic() + GRACE
+        for member in self._members:
+            if not in_step:
+                member.process.kill()
+            try:
+                member.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                member.process.kill()
+            member.thread.join()
+        if dist.is_initialized():
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
+
+    # Starting and watching ---------------------------------------------------------------------
+
+    def _start(self, post: Post, build: Build) -> _Member:
+        ours, theirs = socket.socketpair()
+        # The same modules as here, however they are found; and a session of its own, because
+        # Ctrl-C and polite kills are for this process to answer.
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        with theirs:
+            command = [sys.executable, "-P", "-m", "liveact_cli.runtime.follower"]
+            process = subprocess.Popen(
+                [*command, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": paths},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        member = _Member(post, process, Connection(ours.detach()))
+        member.thread = threading.Thread(target=self._watch, args=(member,), daemon=True)
+        with suppress(OSError):  # it has ended already: that is seen below
+            member.pipe.send(Start(post, build))
+        member.thread.start()
+        return member
+
+    def _watch(self, member: _Member) -> None:
+        """Listen to a rank until it ends; runs in a thread of its own."""
+        with suppress(EOFError, OSError):
+            while True:
+                message = member.pipe.recv()
+                with self._changed:
+                    member.ready = member.ready or isinstance(message, Ready)
+                    member.last = message if isinstance(message, Failed) else None
+                    self._changed.notify_all()
+        member.process.wait()
+        with self._changed:
+            member.ended = True
+            lost = member.last is not None and member.last.lost
+            first = self._failure is None and not lost and not self._closing.is_set()
+            if first:
+                self._failure = member.failure
+            self._changed.notify_all()
+        if first and self._stuck is not None:
+            self._give_up(member.failure)
+
+    def _give_up(self, failure: LiveActError) -> None:
+        """A GPU waits for a lost rank without end: free it, and if that fails end all."""
+        assert self._stuck is not None
+        if self._team is not None and self._team.group.name() == "nccl":
+            with suppress(RuntimeError):
+                self._team.group.abort()
+        if not self._closing.wait(self._stuck):
+            sys.stderr.write(f"error: {failure.message}\n\nhint: {failure.hint}\n")
+            sys.stderr.flush()
+            os._exit(ExitCode.DEVICE)
+
+    def _gather(self, post: Post, store: Any) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: all(m.ready or m.ended for m in self._members) or self._failure is not None
+            )
+        with self._watched():
+            for member in self._members:
+                member.pipe.send_bytes(b"")
+            self._team = parallelize(self.transformer, post.meet(store))
+        self.transformer.memory_type = partial(_LeadMemory, self, self._team)
+        forward = self.transformer.forward
+        self.transformer.forward = partial(self._forward, forward)  # type: ignore[method-assign]
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Do something with all ranks, in turn; say so when one of them is lost."""
+        with self._turn:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                yield
+            except BaseException as error:
+                self._in_step = False
+                if failure := self._cause(error):
+                    raise failure from error
+                raise
+
+    def _cause(self, error: BaseException) -> LiveActError | None:
+        """Return the lost rank that made an exchange fail, if that is what happened."""
+        if isinstance(error, torch.OutOfMemoryError) or not isinstance(
+            error, RuntimeError | OSError
+        ):
+            return None
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None, GRACE)
+            if self._failure is None and (
+                isinstance(error, OSError) or "timed out" in str(error).lower()
+            ):
+                detail = " ".join(str(error).split())
+                self._failure = DeviceError(
+                    f"the processes of the {len(self._members) + 1} devices lost each other:"
+                    f" {detail}",
+                    "run it again; --gpus 1 does without them",
+                )
+            return self._failure
+
+    # Telling -----------------------------------------------------------------------------------
+
+    def _tell(self, order: Order) -> None:
+        """Let all ranks do something; this one must do the same right after."""
+        assert self._team is not None
+        if self._dropped:
+            dropped = tuple(self._dropped)
+            del self._dropped[: len(dropped)]
+            self._tell(Forget(memories=dropped))
+        payload, tensors = pack(order)
+        for member in self._members:
+            member.pipe.send_bytes(payload)
+        for tensor in tensors:
+            self._team.spread(tensor.to(self.transformer.device).contiguous())
+
+    def _forward(
+        self,
+        forward: Any,
+        x: Tensor,
+        time: float,
+        context: Context,
+        audio: Audio | None,
+        bank: Bank,
+        y: Tensor | None = None,
+    ) -> Tensor:
+        """Stand for `LiveActTransformer.forward`."""
+        with self._watched():
+            text, sound, picture = (self._number_of(value) for value in (context, audio, y))
+            self._tell(Forward(x, time, text, sound, *self._banks[bank], picture))
+            velocity: Tensor = forward(x, time, context, audio, bank, y)
+            return velocity
+
+    def _number_of(self, value: object) -> int | None:
+        """Return the number under which the ranks keep a condition; send it if it is new."""
+        if value is None:
+            return None
+        for number, kept in self._kept.items():
+            if kept is value:
+                self._kept[number] = self._kept.pop(number)  # the latest used stands last
+                return number
+        number = next(self._numbers)
+        while len(self._kept) >= CONDITIONS:
+            oldest = next(iter(self._kept))
+            del self._kept[oldest]
+            self._tell(Forget(kept=(oldest,)))
+        self._tell(Keep(number, value))
+        self._kept[number] = value
+        return number
+
+    def enlist(self, memory: "_LeadMemory", arguments: tuple[Any, ...], options: Any) -> int:
+        """Let the ranks allocate their heads of a memory; they free them when it is gone."""
+        number = next(self._numbers)
+        with self.together(NewMemory(number, arguments, options)):
+            weakref.finalize(memory, self._dropped.append, number).atexit = False
+        return number
+
+    def know(self, memory: "_LeadMemory") -> None:
+        """Take note of the banks of a memory, so that calls can name them."""
+        for step, bank in memory.banks.items():
+            self._banks[bank] = memory.number, step
+
+    @contextmanager
+    def together(self, order: Order) -> Iterator[None]:
+        """Do with all ranks what `order` says and the block does here."""
+        with self._watched():
+            self._tell(order)
+            yield
+
+
+class _LeadMemory(HeadMemory):
+    """Rank 0's heads of a memory; the other ranks hold theirs."""
+
+    def __init__(
+        self, crew: Crew, team: Team, *arguments: Any, device: Any, **options: Any
+    ) -> None:
+        self._crew = crew
+        self.number = crew.enlist(self, arguments, options)
+        super().__init__(team, *arguments, device=device, **options)
+        crew.know(self)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all that is remembered, gathered from the ranks."""
+        with self._crew.together(SaveMemory(self.number)):
+            return super().state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state()`, on all ranks."""
+        with self._crew.together(LoadMemory(self.number, state)):
+            super().load_state(state)

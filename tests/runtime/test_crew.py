@@ -1,0 +1,77 @@
+"""A transformer shared by two processes: it is used like any other, and its end is told."""
+
+import gc
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from liveact_cli.core.errors import DeviceError, UsageError
+from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.engine.verify import CheckpointSubject, verify_file
+from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.loader import load_transformer
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TINY = GOLDEN / "tiny-liveact"
+CPUS = [torch.device("cpu")] * 2
+
+pytestmark = pytest.mark.multi
+
+
+def followers() -> list[int]:
+    """Return the processes that this one has started for a crew."""
+    rows = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid=,command="], text=True)
+    split = (row.split(None, 2) for row in rows.splitlines())
+    mine = (row for row in split if row[1] == str(os.getpid()))
+    return [int(pid) for pid, _, command in mine if "runtime.follower" in command]
+
+
+def test_it_reproduces_the_rollouts_and_tells_of_a_killed_process() -> None:
+    threads = torch.get_num_threads()
+    with CheckpointSubject(TINY, CPUS) as subject:
+        for path in sorted(GOLDEN.glob("golden_rollout*.safetensors")):
+            assert verify_file(subject, path).max_rel_error <= 1e-5
+        transformer = subject.transformer
+        gc.collect()  # the roll-outs' memories are gone, and the other process frees its part
+        state = transformer.new_memory(MemoryPolicy(), (4, 6), [0]).state()
+        assert {name.split(".")[0] for name in state} == {"step0"}
+        (pid,) = followers()
+        assert os.getsid(pid) != os.getsid(0), "Ctrl-C in a terminal would reach it"
+        os.kill(pid, signal.SIGKILL)
+        begun = time.monotonic()
+        with pytest.raises(DeviceError, match=r"process of cpu \(2 of 2\) was killed by SIGKILL"):
+            verify_file(subject, path)
+        assert time.monotonic() - begun < 30, "it must be told at once, not after a timeout"
+    assert followers() == []
+    assert torch.get_num_threads() == threads
+
+
+@dataclass(frozen=True)
+class Unlucky:
+    """Loads in this process, and fails in every other one."""
+
+    home: int
+
+    def __call__(self, *, device: torch.device):
+        if os.getpid() != self.home:
+            raise RuntimeError("the weights melted")
+        return load_transformer(TINY, device=device)
+
+
+def test_what_fails_in_another_process_is_told() -> None:
+    with pytest.raises(DeviceError, match=r"\(2 of 2\) failed: RuntimeError: the weights melted"):
+        Crew(Unlucky(os.getpid()), CPUS, heads=2)
+    assert followers() == []
+
+
+def test_heads_are_checked_before_anything_is_started() -> None:
+    with pytest.raises(UsageError, match="2 attention heads cannot be shared evenly by 3 GPUs"):
+        Crew(partial(load_transformer, TINY), [*CPUS, torch.device("cpu")], heads=2)
+    assert followers() == []
