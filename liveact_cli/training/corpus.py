@@ -10,9 +10,11 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
 _DEV_SEED = 1000
+ATTEMPTS = 8
 
 _TRAINING = ("train", "more")
 _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
@@ -154,23 +157,50 @@ def _record(name: str, folder: Path) -> str:
     return f"{name}: {write_raw(folder, name, utterances, float('inf')) / 60:.1f} min"
 
 
+def _apart(work: Callable[..., str], name: str, *arguments: Any) -> str:
+    """Run one source in a process of its own, so that a crash in a synthesiser costs only that."""
+    queue: SimpleQueue[str] = get_context("spawn").SimpleQueue()
+    process = get_context("spawn").Process(
+        target=_report, args=(queue, work, name, *arguments), daemon=True
+    )
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise ChildProcessError(f"{name}: the synthesiser ended with {process.exitcode}")
+    return queue.get()
+
+
+def _report(queue: "SimpleQueue[str]", work: Callable[..., str], *arguments: Any) -> None:
+    queue.put(work(*arguments))
+
+
+def _speak_apart(name: str, folder: Path, seconds: float, seed: int, suffix: str) -> str:
+    """Speak; libespeak-ng 1.51 crashes about once in five hours, other words then go through."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return _apart(_speak, name, folder, seconds, seed + 10_000 * attempt, suffix)
+        except ChildProcessError as error:
+            print(error, flush=True)
+    raise ChildProcessError(f"{name} crashed {ATTEMPTS} times")
+
+
 def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
     """Let every source speak or be read; finished sources are kept."""
-    with ProcessPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         tasks = [
-            pool.submit(_speak, name, folder, hours * 3600 * share, seed, "")
+            pool.submit(_speak_apart, name, folder, hours * 3600 * share, seed, "")
             for name, share in sorted(SHARES.items(), key=lambda item: item[0] != "piper")
         ]
         tasks += [
-            pool.submit(_speak, name, folder, hours * 3600 * share, seed + 1, "")
+            pool.submit(_speak_apart, name, folder, hours * 3600 * share, seed + 1, "")
             for name, share in MORE.items()
         ]
         tasks += [
-            pool.submit(_speak, name, folder, seconds, seed + _DEV_SEED, "-dev")
+            pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")
             for name, seconds in DEV_SECONDS.items()
         ]
         tasks += [
-            pool.submit(_record, name, folder)
+            pool.submit(_apart, _record, name, folder)
             for name in ("prompts-it", "prompts-ru", "prompts-fr", "librivox")
         ]
         for task in tasks:

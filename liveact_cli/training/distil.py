@@ -7,7 +7,9 @@ The student starts from RUN/stage1.pt and learns, at each of its three noise lev
 teacher's ODE ends from the same state, except for the mouth, which regresses to the data: lips are
 a conditional mean, life is a sample. Half of the states are noised data, half come from the
 student's own roll-out through the folded memory, so it also learns to mend what its earlier steps
-left, first of all the seams between chunks. RUN/distilled.pt is saved every ten minutes.
+left, first of all the seams between chunks. The mouth's states are always its own: noised data
+would teach it to believe a state that, in a roll-out, knows no more than the sound does.
+RUN/distilled.pt is saved every ten minutes.
 """
 
 import argparse
@@ -42,6 +44,7 @@ CHAIN, BATCH = 30, 12
 SMOOTH_REGIONS = ("brows", "head")
 SEAM_WEIGHT = 0.05
 MOUTH = [i for i, name in enumerate(MOTION_GROUPS) if name.startswith("mouth")]
+OTHERS = [i for i in range(len(MOTION_GROUPS)) if i not in MOUTH]
 
 
 def denoise(net: LiveActTransformer, state: Tensor, sigma: float, chains: Chains) -> Tensor:
@@ -117,19 +120,19 @@ def distil_loss(
     level = int(run.rng.choice(len(LEVEL_CHANCES), p=LEVEL_CHANCES))
     sigma = MINI_SCHEDULE.sigmas[level]
     own = level > 0 and run.rng.random() < 0.6
-    if own:
-        state = own_state(run.net, level, chains, run.generator)
-    else:
+    state = own_state(run.net, level, chains, run.generator)
+    if not own:
         noise = noise_like(chains.latent, run.generator)
-        state = (1 - sigma) * chains.latent + sigma * noise
+        seen = (1 - sigma) * chains.latent + sigma * noise
+        seen[..., MOUTH] = state[..., MOUTH]
+        state = seen
     target = follow_ode(teacher, state, sigma, ODE_STEPS[level], chains)
     target[..., MOUTH] = chains.latent[..., MOUTH]
     clean = denoise(run.net, state, sigma, chains)
-    error = (clean - target).square() * weights / sigma**2
-    if own:
-        # The student's own state says no more about the lips than the sound does: what is left of
-        # their error is chance, and must not outweigh the rest.
-        error[..., MOUTH] = error[..., MOUTH] * sigma**2
+    error = (clean - target).square() * weights
+    # The student's own state says no more about the lips than the sound does: what is left of
+    # their error is chance, and must not outweigh the rest.
+    error[..., OTHERS] = error[..., OTHERS] / sigma**2
     loss = error.mean() * weights.numel() / latent_mask().sum()
     values = {"loss": loss, f"level{level}{'own' if own else ''}": loss}
     if level == len(LEVEL_CHANCES) - 1:

@@ -83,10 +83,10 @@ ESPEAK_LANGUAGES: list[tuple[str, str, float]] = [
     ("pt-br", "pt", 1.5), ("pt", "pt", 1), ("ru", "ru", 2), ("pl", "pl", 1.5), ("cs", "cs", 1),
     ("sk", "sk", 0.7), ("nl", "nl", 1), ("sv", "sv", 1), ("fi", "fi", 1), ("tr", "tr", 1),
     ("ro", "ro", 1), ("hu", "hu", 1), ("el", "el", 1), ("hi", "hi", 1), ("id", "id", 1),
-    ("cmn", "cmn", 1), ("ja", "ja", 0.7), ("ar", "ar", 0.7),
+    ("ja", "ja", 0.7), ("ar", "ar", 0.7),
     # A text read with another language's sounds: odd words, but new neighbours for every phone.
     ("da", "de", 0.7), ("nb", "de", 0.7), ("ca", "es", 0.5),
-    ("hr", "cs", 0.5), ("ko", "id", 0.3), ("vi", "id", 0.3), ("sw", "it", 0.5),
+    ("hr", "cs", 0.5), ("ko", "id", 0.3), ("sw", "it", 0.5),
 ]  # fmt: skip
 ESPEAK_MORE: list[tuple[str, str, float]] = [
     ("fr", "fr", 4), ("fr-be", "fr", 0.7), ("fr-ch", "fr", 0.3), ("en", "en", 3.5),
@@ -104,10 +104,6 @@ ESPEAK_VARIANTS = [
 ]
 # fmt: on
 """Voice variants; "-" is the language's own voice."""
-
-# libespeak-ng 1.51 crashes on tonal languages in some of the voices with their own tone curves.
-_TONAL = ("cmn", "vi")
-_TONAL_VARIANTS = ("-", "m1", "m2", "m3", "m4", "m6", "m7", "f1", "f2", "f4")
 
 
 class _EventId(ctypes.Union):
@@ -210,7 +206,7 @@ def speak_espeak(
     weights = [weight for _, _, weight in languages]
     while True:
         language, text_language, _ = rng.choices(languages, weights)[0]
-        variant = rng.choice(_TONAL_VARIANTS if language in _TONAL else ESPEAK_VARIANTS)
+        variant = rng.choice(ESPEAK_VARIANTS)
         voice = language + ("" if variant == "-" else "+" + variant)
         text = texts.draw(text_language, rng)
         speed = rng.randint(110, 230) if rng.random() < 0.75 else rng.randint(230, 330)

@@ -1,10 +1,12 @@
 """Train liveact-mini's audio net on the corpus, and write the rows that the transformer reads.
 
     python -m liveact_cli.training.train_audio --corpus DIR --out DIR --minutes 45 --seed 0
+        [--init liveact-mini.safetensors]
     python -m liveact_cli.training.train_audio --corpus DIR --rows audio_net.safetensors --name run1
 
 What the heads predict is read linearly from the rows, so the rows carry it: phones at 100 Hz, lip
 shapes, closures, voice activity, loudness, pitch. Saves every ten minutes; run again to resume.
+`--init` starts from the net of a weights file, with fresh heads.
 """
 
 import argparse
@@ -23,9 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liveact_cli.mini.audio import FRAMES_PER_ROW, AudioNet, AudioNetConfig
+from liveact_cli.mini.model import load_mini
 from liveact_cli.mini.visemes import SHAPE_NAMES, VISEME_INDEX, VISEME_SHAPES, VISEMES
 from liveact_cli.training.augment import vary_mels
 from liveact_cli.training.corpus import Stream, load_streams
+from liveact_cli.training.precision import half_precision
 
 CROP_ROWS = 100
 BATCH = 14
@@ -139,7 +143,7 @@ def _curves(stream: Stream, rows: slice) -> NDArray[np.float32]:
 
 def losses(net: AudioNet, heads: AudioHeads, batch: Batch) -> dict[str, Tensor]:
     """Every weighted term of the loss."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with half_precision():
         trunk = net.trunk(batch.mel)
         early = heads.trunk_phones(trunk)
         rows = net.rows_of(trunk)
@@ -293,6 +297,11 @@ class Trainer:
         save_net(self.average_net, self.average_heads, partial, note)
         partial.rename(self.out / "audio_net.safetensors")
 
+    def start_from(self, net: AudioNet) -> None:
+        """Take over a trained net's weights; the heads stay fresh."""
+        self.net.load_state_dict(net.state_dict())
+        self.average_net.load_state_dict(net.state_dict())
+
     def resume(self) -> None:
         """Go on from the last checkpoint if there is one."""
         path = self.out / "checkpoint.pt"
@@ -303,7 +312,14 @@ class Trainer:
             self.steps, self.spent = state["steps"], state["spent"]
 
 
-def train(corpus: Path, out: Path, minutes: float, seed: int, config: AudioNetConfig) -> None:
+def train(
+    corpus: Path,
+    out: Path,
+    minutes: float,
+    seed: int,
+    config: AudioNetConfig,
+    init: Path | None = None,
+) -> None:
     """Train for a processor time; the learning rate falls as a cosine over it.
 
     Processor time, so that a busy machine trains longer, not less.
@@ -311,6 +327,8 @@ def train(corpus: Path, out: Path, minutes: float, seed: int, config: AudioNetCo
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, seed, out)
+    if init:
+        trainer.start_from(load_mini(init).audio_encoder.net)
     trainer.resume()
     made = [
         split for split in ("train", "more") if (corpus / "streams" / split / "index.json").exists()
@@ -353,7 +371,7 @@ def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
 def write_rows(corpus: Path, weights: Path, name: str) -> None:
     """rows-<name>.npy beside every split's mels."""
     net, _ = load_net(weights)
-    for split in ("train", "dev", "test"):
+    for split in ("dev", "test", "train"):
         folder = corpus / "streams" / split
         streams = load_streams(corpus, split)
         total = sum(stream.frames for stream in streams)
@@ -376,6 +394,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--minutes", type=float, default=45.0, help="of processor time")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path, help="weights of liveact-mini whose net to start from")
     parser.add_argument("--width", type=int, default=AudioNetConfig.width)
     parser.add_argument(
         "--rows", type=Path, help="write rows with these weights instead of training"
@@ -386,7 +405,8 @@ def main() -> None:
         write_rows(options.corpus, options.rows, options.name)
     elif options.out:
         config = AudioNetConfig(width=options.width)
-        train(options.corpus, options.out, options.minutes, options.seed, config)
+        init = options.init
+        train(options.corpus, options.out, options.minutes, options.seed, config, init)
     else:
         parser.error("give --out to train or --rows to write rows")
 

@@ -29,6 +29,7 @@ from liveact_cli.model.attention import sdpa
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.schedule import TIME_SCALE, StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.training.precision import half_precision
 from liveact_cli.training.targets import ChainData, Chains
 
 MINI_CONFIG = TransformerConfig(
@@ -98,11 +99,8 @@ def one_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def velocity_of(net: LiveActTransformer, state: Tensor, sigma: Tensor, chains: Chains) -> Tensor:
-    """Return the velocity of `state [B, C, F, 1, regions]` at noise levels `[B]`.
-
-    The Linears run in bfloat16, which saves a third of the time; weights stay float32.
-    """
-    with torch.autocast("cpu", torch.bfloat16):
+    """Return the velocity of `state [B, C, F, 1, regions]` at noise levels `[B]`."""
+    with half_precision():
         return net.forward_chain(state, TIME_SCALE * sigma, chains.context, chains.rows)
 
 

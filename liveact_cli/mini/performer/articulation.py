@@ -65,9 +65,9 @@ ARTICULATORS: Final = {
     "tongue": slice(11, 12),
 }
 DECAY: Final = {
-    "jaw": (0.040, 0.040),
+    "jaw": (0.030, 0.030),
     "seal": (0.025, 0.025),
-    "round": (0.080, 0.055),
+    "round": (0.060, 0.045),
     "spread": (0.070, 0.070),
     "tongue": (0.030, 0.030),
 }
