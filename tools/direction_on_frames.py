@@ -1,0 +1,182 @@
+"""Does one see in the frames what the script asks for? Every word, read off rendered pictures.
+
+    python tools/direction_on_frames.py                 # every emotion and action, ~15 minutes
+    python tools/direction_on_frames.py --words happy nod --seeds 2 --ref portrait.png
+
+Each word is scripted over speech, rendered, and compared with the same seeds without it. What is
+compared are the scores of MediaPipe's blendshape net and the head's pose, measured on each frame:
+the channels that the word moves most, each in the direction that it asks for. Times are those of
+tools/direction_timing.py: where the change passes half of its height, against the script.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from direction_timing import ALLOWED_MS, FIRST, LARGE, STEP, Neutral, Stage, judge
+from numpy.typing import NDArray
+from PIL import Image
+
+from liveact_cli.mini.direction import MiniDirection
+from liveact_cli.mini.face.fit import FaceFit, face_landmarker, fit_face, head_pose_of
+from liveact_cli.mini.face.landmarker import Landmarks
+from liveact_cli.mini.face.renderer import FaceRenderer
+from liveact_cli.mini.model import load_mini
+from liveact_cli.mini.motion import MOTION_CHANNELS, MOTION_FPS
+from liveact_cli.mini.response import response_of
+from liveact_cli.script.words import WORDS, Word
+from liveact_cli.weights.resolve import MINI_FILE, data_file, example_file
+
+Floats = NDArray[np.floating]
+SIDE: Final = 384
+BEFORE: Final = 40
+SHARE: Final = 0.6
+"""Channels count that a word moves at least this share as far as its clearest one."""
+UNSEEN: Final = frozenset({"tongueOut", "mouthClose", "tx", "ty"})
+"""Channels that the scorer does not know, or that mean nothing by themselves."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One word on frames; `change` is in script units, `noise` the change outside its window."""
+
+    word: str
+    channels: tuple[str, ...]
+    change: float
+    noise: float
+    start_ms: float
+    stop_ms: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the change goes the intended way, clearly."""
+        return self.change > 2 * self.noise
+
+    @property
+    def on_time(self) -> bool:
+        """Whether both ends are within what is allowed."""
+        return max(abs(self.start_ms), abs(self.stop_ms)) <= ALLOWED_MS
+
+
+def readings(face: Landmarks) -> Floats:
+    """Every motion channel as one frame shows it `[NUM_CHANNELS]`; zero where it cannot be seen."""
+    scores = face_landmarker().blendshapes(face)
+    yaw, pitch, roll = head_pose_of(face_landmarker().canonical, face.points)
+    zoom = face_landmarker().head_pose(face)[0]
+    left_eye = scores["eyeLookOutLeft"] - scores["eyeLookInLeft"]
+    right_eye = scores["eyeLookInRight"] - scores["eyeLookOutRight"]
+    down = [scores[f"eyeLookDown{s}"] - scores[f"eyeLookUp{s}"] for s in ("Left", "Right")]
+    known = {
+        **scores,
+        "yaw": yaw,
+        "pitch": pitch,
+        "roll": roll,
+        "scale": float(np.log(zoom)),
+        "gazeX": 0.5 * (left_eye + right_eye),
+        "gazeY": 0.5 * sum(down),
+    }
+    for name in ("mouthUpperUp", "mouthLowerDown", "mouthPress", "eyeWide", "noseSneer"):
+        known[name] = 0.5 * (scores[f"{name}Left"] + scores[f"{name}Right"])
+    return np.array([known.get(name, 0.0) for name in MOTION_CHANNELS])
+
+
+def watch(fit: FaceFit, motion: Floats, rows: slice) -> Floats:
+    """Render some frames and read every channel off them `[frames, NUM_CHANNELS]`."""
+    renderer = FaceRenderer(fit, SIDE, SIDE)
+    landmarker = face_landmarker()
+    seen, region = [], None
+    for frame in motion[rows].astype(np.float32):
+        picture = renderer.render(frame)
+        if region is None:
+            region = landmarker.detect(picture)[0].region
+        # Two passes: the region of the frame before must not lag behind a fast head.
+        face = landmarker.track(picture, region, passes=2)
+        region = face.region
+        seen.append(readings(face))
+    return np.array(seen)
+
+
+def measure(stage: Stage, fit: FaceFit, word: Word, seeds: int, weights: Path) -> Seen:
+    """Render one word under several seeds, with and without it."""
+    changes: list[Floats] = []
+    wanted: list[Floats] = []
+    window = 0
+    for seed in range(seeds):
+        script = stage.script(word, FIRST + STEP * seed)
+        span = script.spans[-1]
+        window = window or 2 * BEFORE + (span.stop - span.start)
+        rows = slice(span.start - BEFORE, span.start - BEFORE + window)
+        direction = MiniDirection(script, response_of(weights))
+        wanted.append(direction.wanted(0, stage.frames)[rows])
+        told = direction.apply(stage.motion(direction, seed).astype(np.float32), 0)
+        plain = stage.motion(Neutral(), seed)
+        changes.append(watch(fit, told, rows) - watch(fit, plain, rows))
+    target, change = np.mean(wanted, axis=0), np.mean(changes, axis=0)
+    units = np.array([LARGE.get(name, 1.0) for name in MOTION_CHANNELS])
+    size = np.abs(target).max(axis=0) / units
+    size[[name in UNSEEN for name in MOTION_CHANNELS]] = 0.0
+    chosen = np.flatnonzero(size >= SHARE * size.max())
+    signs = np.sign(target[np.abs(target).argmax(axis=0), np.arange(len(size))])[chosen]
+    curve = (change / units)[:, chosen] @ signs / len(chosen)
+    aimed = (target / units)[:, chosen] @ signs / len(chosen)
+    _, start, stop = judge(word, curve, aimed)
+    inside = np.abs(aimed) > 0.5 * np.abs(aimed).max()
+    return Seen(
+        word.name,
+        tuple(MOTION_CHANNELS[c] for c in chosen),
+        float(np.mean(curve[inside] * np.sign(aimed[inside]))),
+        float(np.std(curve[: BEFORE - 12])),
+        (start - BEFORE) * 1000 / MOTION_FPS,
+        (stop - (window - BEFORE)) * 1000 / MOTION_FPS,
+    )
+
+
+def chosen_words(names: list[str] | None) -> list[Word]:
+    """Every emotion and action once, or those named."""
+    known = [w for w in WORDS if w.exact and len(w.motion) == 1 and w.motion[0][1] == 1.0]
+    singles = {w.motion[0][0]: w for w in reversed(known) if w.name != "neutral"}
+    return [w for w in reversed(singles.values()) if names is None or w.name in names]
+
+
+def main() -> int:
+    """Measure, print the table, and fail when a word cannot be seen or comes late."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--audio", type=Path, default=Path("examples/podcast.wav"))
+    parser.add_argument("--ref", type=Path, default=None)
+    parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--words", nargs="*", default=None)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    weights = options.weights or data_file(MINI_FILE)
+    stage = Stage(options.audio, load_mini(weights))
+    with Image.open(options.ref or example_file("face.png")) as picture:
+        fit = fit_face(np.asarray(picture.convert("RGB")))
+    found = []
+    for word in chosen_words(options.words):
+        seen = measure(stage, fit, word, options.seeds, weights)
+        found.append(seen)
+        if not options.json:
+            print(
+                f"{seen.word:15} {seen.change:6.2f} (outside {seen.noise:.2f}) "
+                f"{seen.start_ms:+6.0f} {seen.stop_ms:+6.0f} ms  {' '.join(seen.channels)}",
+                flush=True,
+            )
+    right, on_time = sum(s.right for s in found), sum(s.right and s.on_time for s in found)
+    if options.json:
+        print(json.dumps([vars(s) for s in found], indent=1))
+    else:
+        print(f"{right} of {len(found)} seen the right way, {on_time} within {ALLOWED_MS:.0f} ms")
+    return 0 if on_time == len(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
