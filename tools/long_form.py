@@ -71,7 +71,8 @@ def speech(samples: Floats) -> NDArray[np.bool_]:
     power = np.pad(samples, (0, frames * hop - len(samples))).reshape(frames, hop) ** 2
     level = 10 * np.log10(power.mean(1) + 1e-10)
     loud = level > np.percentile(level, 95) - 35
-    return binary_closing(np.pad(loud, 6), np.ones(6))[6:-6]
+    filled: NDArray[np.bool_] = binary_closing(np.pad(loud, 6), np.ones(6))[6:-6]
+    return filled
 
 
 def closures_found(closed: NDArray[np.bool_], said: list[tuple[float, float]]) -> list[bool]:
