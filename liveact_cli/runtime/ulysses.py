@@ -27,6 +27,7 @@ from liveact_cli.model.attention import Kernel
 from liveact_cli.model.memory import ConvMemory, FoldWeights, LayerMemory
 from liveact_cli.model.rope import RopeTable
 from liveact_cli.model.transformer import AllTokens, LiveActTransformer
+from liveact_cli.runtime.fuse import FusedAttend, fuse, unfuse
 
 
 class WindowAttention(Protocol):
@@ -213,11 +214,19 @@ def parallelize(transformer: LiveActTransformer, group: dist.ProcessGroup) -> Te
     """Share the work of a finished transformer and its memories among the ranks of `group`.
 
     Every rank holds the same weights and is given the same inputs; each returns the whole
-    velocity. Raises UsageError when the heads cannot be shared evenly.
+    velocity. Blocks that run with fused kernels go on doing so. Raises UsageError when the heads
+    cannot be shared evenly.
     """
     check_heads(transformer.config.heads, group.size())
     team = Team(group)
+    fused = transformer.attend.kernels if isinstance(transformer.attend, FusedAttend) else None
+    if fused is not None:
+        unfuse(transformer)
     transformer.attend = partial(attend_shared, team=team, attend=transformer.attend)
     transformer.tokens = SharedTokens(team)
     transformer.memory_type = partial(HeadMemory, team)
+    if fused is not None:
+        # Its attention takes the packed projection, which holds all heads of few tokens; a fused
+        # block that finds another one normalises by itself and leaves the rest to it.
+        fuse(transformer, fused)
     return team

@@ -27,6 +27,7 @@ def test_several_ranks_equal_one_with_an_uneven_split(found) -> None:
     assert all(rank["scale"] > 0.1 for rank in found)
     assert max(rank["4"] for rank in found) <= 1e-5
     assert max(rank["2"] for rank in found[:2]) <= 1e-5
+    assert max(rank["2 fused"] for rank in found[:2]) <= 1e-5
 
 
 @pytest.mark.multi

@@ -18,6 +18,8 @@ from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.fuse import FusedBlock, fuse
+from liveact_cli.runtime.kernels import eager
 from liveact_cli.runtime.ulysses import parallelize
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -62,9 +64,14 @@ def roll_out(model: LiveActTransformer) -> list[torch.Tensor]:
     return [*results, *memory.state().values()]
 
 
-def largest_difference(group: dist.ProcessGroup, expected: list[torch.Tensor]) -> float:
+def largest_difference(
+    group: dist.ProcessGroup, expected: list[torch.Tensor], *, fused: bool = False
+) -> float:
     model = toy()
+    if fused:
+        fuse(model, eager)
     parallelize(model, group)
+    assert isinstance(model.blocks[0].forward, FusedBlock) == fused
     ours = roll_out(model)
     return max(float((a - b).abs().max()) for a, b in zip(ours, expected, strict=True))
 
@@ -90,6 +97,7 @@ def work(folder: Path, rank: int, ranks: int) -> None:
     }
     if rank < 2:
         found["2"] = largest_difference(pair, expected)
+        found["2 fused"] = largest_difference(pair, expected, fused=True)
         subject = CheckpointSubject(GOLDEN / "tiny-liveact")
         parallelize(subject.transformer, pair)
         for path in sorted(GOLDEN.glob("golden_rollout*.safetensors")):
