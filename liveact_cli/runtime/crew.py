@@ -109,6 +109,7 @@ class Crew:
         """
         check_heads(heads, len(devices))
         self._stuck = STUCK if stuck is None and devices[0].type == "cuda" else stuck
+        self._patience = patience
         self._changed = threading.Condition()
         self._turn = threading.RLock()
         self._closing = threading.Event()
@@ -264,13 +265,11 @@ class Crew:
             return None
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None, GRACE)
-            if self._failure is None and (
-                isinstance(error, OSError) or "timed out" in str(error).lower()
-            ):
-                detail = " ".join(str(error).split())
+            silent = "timed out" in str(error).lower()
+            if self._failure is None and (silent or isinstance(error, OSError)):
+                why = f"one did not answer for {self._patience:g} s" if silent else str(error)
                 self._failure = DeviceError(
-                    f"the processes of the {len(self._members) + 1} devices lost each other:"
-                    f" {detail}",
+                    f"the processes of the {len(self._members) + 1} devices lost each other: {why}",
                     "run it again; --gpus 1 does without them",
                 )
             return self._failure
