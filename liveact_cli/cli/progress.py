@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from liveact_cli.cli.context import Environment
-from liveact_cli.core.events import Caution, ChunkDone, Event, Note
+from liveact_cli.core.events import Caution, ChunkDone, Event, Note, Resumed
 from liveact_cli.core.units import format_time
 
 
@@ -27,8 +27,14 @@ class Watcher(Protocol):
 
 def speed_of(event: ChunkDone, fps: float) -> str:
     """Return `81 frames/s, 3.2x real time` for what has been done so far."""
-    rate = event.frames / event.seconds if event.seconds > 0 else 0.0
+    rate = (event.frames - event.before) / event.seconds if event.seconds > 0 else 0.0
     return f"{rate:.0f} frames/s, {rate / fps:.1f}x real time"
+
+
+def going_on(event: Resumed, fps: float) -> str:
+    """Return that a render goes on, and where."""
+    done, whole = (format_time(count / fps) for count in (event.frames, event.total_frames))
+    return f"going on with an unfinished render: {done} of {whole} are done already"
 
 
 class Lines:
@@ -60,6 +66,8 @@ class Lines:
             return
         elif isinstance(event, Note):
             self._environment.say(f"note: {event.message}")
+        elif isinstance(event, Resumed):
+            self._environment.say(f"note: {going_on(event, self._fps)}")
         elif isinstance(event, ChunkDone):
             self._environment.say(
                 f"chunk {event.index + 1}/{event.chunks}  frame {event.frames}/"
@@ -107,9 +115,11 @@ class Bar:
                 write(f"hint: {event.hint}", markup=False, highlight=False)
         elif isinstance(event, Note):
             write(f"note: {event.message}", markup=False, highlight=False)
+        elif isinstance(event, Resumed):
+            write(f"note: {going_on(event, self._fps)}", markup=False, highlight=False)
         elif isinstance(event, ChunkDone):
             rest = event.total_frames - event.frames
-            left = event.seconds / max(event.frames, 1) * rest
+            left = event.seconds / max(event.frames - event.before, 1) * rest
             self._progress.update(
                 self._task,
                 completed=event.frames,

@@ -86,7 +86,7 @@ def render(
     """Make a picture speak a recording.
 
     The result's path goes to stdout, progress to stderr. Ctrl-C keeps what is finished as
-    OUT.partial.mp4.
+    OUT.partial.mp4. After that, or after a crash, the same command goes on.
     """
     from liveact_cli.cli.directing import directed, performance_of
     from liveact_cli.config.edge import refuse_unused, resolve_settings
@@ -161,16 +161,32 @@ def _run(
                 elif isinstance(event, Finished):
                     finished = event
     except KeyboardInterrupt:
-        raise Interrupted("nothing is kept") from None
+        raise Interrupted(*_left_after_a_stop(plan.output)) from None
     if finished is None:
         raise RuntimeError("the render ended without an end")
     if not quiet:
         environment.say(
             f"{finished.output.name}: {format_time(finished.duration)} of video in "
-            f"{format_time(finished.seconds)}, {finished.duration / finished.seconds:.1f}x"
+            f"{format_time(finished.seconds)}, {_times_real_time(finished):.1f}x"
             f" real time (seed {plan.seed})"
         )
     return finished, chunks
+
+
+def _times_real_time(finished: "Finished") -> float:
+    """Return seconds of video per second of work, of this run."""
+    made = finished.duration * (1 - finished.before / finished.frames)
+    return made / finished.seconds
+
+
+def _left_after_a_stop(output: Path) -> tuple[str, str]:
+    """Return what a second Ctrl-C has left, and what helps."""
+    from liveact_cli.engine.unfinished import finished_part, unfinished
+
+    facts = unfinished(output)
+    if facts is None:
+        return "nothing is kept", ""
+    return finished_part(facts), "the same command goes on from there"
 
 
 def _summary(
@@ -186,7 +202,8 @@ def _summary(
         "frames": finished.frames,
         "duration": finished.duration,
         "seconds": round(finished.seconds, 3),
-        "times_real_time": round(finished.duration / finished.seconds, 3),
+        "times_real_time": round(_times_real_time(finished), 3),
+        "frames_before": finished.before,
         "first_frame_seconds": round(finished.first_frame, 3),
         "stage_ms_per_chunk": {name: round(ms, 3) for name, ms in stages.items()},
         "peak_rss_bytes": peak_rss(),

@@ -25,7 +25,8 @@ class ChunkDone:
     """One chunk was generated, drawn and given to the encoder, `seconds` after the start.
 
     `frames` is the number of frames so far; `stages` says how many seconds each stage worked on
-    this chunk (stages overlap, so they add up to more than the time that passed).
+    this chunk (stages overlap, so they add up to more than the time that passed). `before` frames
+    had been made by an earlier run.
     """
 
     index: int
@@ -34,13 +35,35 @@ class ChunkDone:
     total_frames: int
     seconds: float
     stages: Mapping[str, float]
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """An earlier run had finished `frames` of `total_frames` frames; the render goes on there."""
+
+    frames: int
+    total_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Progress is on the disk: after a crash `frames` frames need not be made again.
+
+    Writing took `size` bytes and `seconds` seconds, beside the work.
+    """
+
+    frames: int
+    size: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The file is in place: `duration` is its length, `seconds` the wall time it took.
 
-    `first_frame` is when the first frame was drawn, in seconds after the start.
+    `first_frame` is when the first frame was drawn, in seconds after the start. `before` frames
+    had been made by an earlier run.
     """
 
     output: Path
@@ -48,6 +71,7 @@ class Finished:
     duration: float
     seconds: float
     first_frame: float
+    before: int = 0
 
 
-Event = Note | Caution | ChunkDone | Finished
+Event = Note | Caution | ChunkDone | Resumed | Saved | Finished

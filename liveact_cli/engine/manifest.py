@@ -51,6 +51,11 @@ class RenderPlan:
         return model_fps(self.model.row, self.settings.fps)
 
     @property
+    def segment_frames(self) -> int:
+        """Frames of a segment of the video, but for the last one."""
+        return round(self.settings.segment_seconds * self.settings.fps)
+
+    @property
     def estimated_seconds(self) -> float:
         """The wall time that the model's row in the registry promises for this plan."""
         width, height = self.size

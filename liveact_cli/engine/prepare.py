@@ -11,6 +11,7 @@ from liveact_cli.core.errors import UsageError
 from liveact_cli.core.sharing import check_heads
 from liveact_cli.core.units import Size
 from liveact_cli.engine.manifest import RenderPlan, plan_render
+from liveact_cli.engine.unfinished import unfinished
 from liveact_cli.media.audio import AudioSource
 from liveact_cli.media.image import load_image
 from liveact_cli.media.target import check_target, estimate_bytes
@@ -51,7 +52,8 @@ def prepare(
     *,
     force: bool = False,
 ) -> Job:
-    """Open the inputs and plan the render; without a seed in `settings` one is drawn.
+    """Open the inputs and plan the render; without a seed in `settings` one is drawn, or the one of
+    the unfinished render of `output` is taken.
 
     Raises LiveActError (of the kind that fits) for everything that would stop the render later and
     can be known now. Neither torch nor a model is loaded.
@@ -68,7 +70,7 @@ def prepare(
     sound = AudioSource(audio, settings.start, settings.duration)
     size = settings.size or default_size(picture.shape[1], picture.shape[0], model.row)
     check_size(size, model.row)
-    seed = secrets.randbits(SEED_BITS) if settings.seed is None else settings.seed
+    seed = _seed_for(output) if settings.seed is None else settings.seed
     estimate = estimate_bytes(*size, settings.fps, sound.seconds, settings.crf)
     check_target(output, force, estimate)
     plan = plan_render(model, audio, reference, output, settings, seed, sound.seconds, size)
@@ -90,6 +92,11 @@ def check_size(size: Size, row: ModelRow) -> None:
             f"{row.name} draws sides that are multiples of {step} pixels, not {size}",
             f"--size {near} is the nearest",
         )
+
+
+def _seed_for(output: Path) -> int:
+    facts = unfinished(output)
+    return secrets.randbits(SEED_BITS) if facts is None else int(facts["record"]["seed"])
 
 
 def _spare_inputs(output: Path, *inputs: Path) -> None:

@@ -5,11 +5,10 @@ current chunk, and ffmpeg's own processes encode. Nothing grows with the length 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -25,10 +24,12 @@ from liveact_cli.engine.manifest import RenderPlan
 from liveact_cli.engine.models import Speaker, View, load_speaker
 from liveact_cli.engine.noise import PhiloxNoise
 from liveact_cli.engine.prepare import Job
+from liveact_cli.engine.resume import BEGINNING, DEFAULT_KEEPING, Keeping, Start
+from liveact_cli.engine.run import Run, work_on
 from liveact_cli.media.label import Label
 from liveact_cli.media.mux import mux
 from liveact_cli.media.sound import SoundTrack
-from liveact_cli.media.target import Target, atomic_target
+from liveact_cli.media.target import Target
 from liveact_cli.media.video import Segment, SegmentWriter
 
 if TYPE_CHECKING:
@@ -64,8 +65,18 @@ class TimedChunk:
     stages: Mapping[str, float]
 
 
-def generate(speaker: Speaker, view: View, job: Job, prompts: PromptTrack) -> Iterator[TimedChunk]:
-    """Yield the chunks of a job in latent space, each with what its stages took."""
+def generate(
+    speaker: Speaker,
+    view: View,
+    job: Job,
+    prompts: PromptTrack,
+    start: Start = BEGINNING,
+    before_chunk: Callable[[int, DecodeMemory], None] = lambda index, memory: None,
+) -> Iterator[TimedChunk]:
+    """Yield the chunks of a job in latent space from `start` on, each with what its stages took.
+
+    `before_chunk` may look at the memory as it is before each chunk.
+    """
     plan, decode = job.plan, speaker.decode_settings
     model_frames = plan.chunks.frames
     rows = _TimedRows(
@@ -75,13 +86,18 @@ def generate(speaker: Speaker, view: View, job: Job, prompts: PromptTrack) -> It
         speaker.transformer, speaker.policy, rows, prompts, view.reference, guided=decode.guided
     )
     memory = DecodeMemory(speaker.transformer, speaker.policy, view.latent_size, decode)
+    if start.memory is not None:
+        memory.load_state(start.memory)
     noise = PhiloxNoise(plan.seed)
-    chunks = decode_chunks(speaker.transformer, plan.chunks, conditioner, noise, memory, decode)
-    begun = Clock()
-    for chunk in chunks:
+    chunks = decode_chunks(
+        speaker.transformer, plan.chunks, conditioner, noise, memory, decode, start=start.chunk
+    )
+    for index in range(start.chunk, plan.chunks.chunks):
+        before_chunk(index, memory)
+        begun, rows.seconds = Clock(), 0.0
+        chunk = next(chunks)
         took = Clock() - begun
         yield TimedChunk(chunk, {AUDIO: rows.seconds, TRANSFORMER: took - rows.seconds})
-        rows.seconds, begun = 0.0, Clock()
 
 
 def render_video(
@@ -90,42 +106,36 @@ def render_video(
     speaker: Speaker | None = None,
     force: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    keeping: Keeping = DEFAULT_KEEPING,
 ) -> Iterator[Event]:
     """Render a job and yield what happens; the last event is Finished.
 
     `speaker` is the plan's model where it is loaded already; it is as good as new afterwards.
     `stop` is asked after every chunk; when it says yes, what there is becomes a playable
-    OUT.partial.mp4 and Interrupted is raised. After any other failure nothing is left behind.
+    OUT.partial.mp4 and Interrupted is raised. After that and after any other end before the end,
+    the same job goes on from the state that was saved last; without one nothing is left behind.
     The job's script is played; without one the prompt of the settings holds throughout.
     """
     plan = job.plan
     begun = Clock()
     torch.set_num_threads(plan.settings.torch_threads)
     with ExitStack() as stack:
-        target = stack.enter_context(atomic_target(plan.output, force))
-        sound = stack.enter_context(SoundTrack(job.sound, target.directory))
+        run = stack.enter_context(work_on(plan, force, keeping))
+        yield from run.begin(lambda: job.sound.peak)
+        job.sound.peak = run.start.peak
+        sound = stack.enter_context(SoundTrack(job.sound, run.target.directory, run.kept_sound))
         yield from map(Note, job.notes)
-        speaker = speaker or stack.enter_context(load_speaker(plan))
-        view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
-        yield from map(Note, view.notes)
-        yield from map(Caution, view.cautions)
-        writer = stack.enter_context(_writer(plan, target.directory))
-        prompts = prompts_of(speaker, view, job)
-        drawing = _Drawing(plan, view.decoder, writer, begun)
-        chunks = work_ahead(lambda: generate(speaker, view, job, prompts))
-        stack.callback(chunks.close)
-        for timed in chunks:
-            yield drawing.draw(timed)
-            if stop() and 0 < drawing.frames < plan.frames:
-                raise _interrupted(plan, writer.close(), sound, target)
-        drawing.finish()
+        segments, first_frame = run.start.segments, 0.0
+        if not run.start.complete:
+            speaker = speaker or stack.enter_context(load_speaker(plan))
+            segments, first_frame = yield from _make_segments(job, speaker, run, sound, stop, begun)
         if job.sound.silent:
             yield Caution(f"{plan.audio.name} is silent: the lips stay closed", _SILENT_HINT)
-        segments = writer.close()
-        mux(segments, sound, target.staging, plan.record(), plan.settings.fps, plan.frames)
-        target.commit()
+        mux(segments, sound, run.target.staging, run.record, plan.settings.fps, plan.frames)
+        run.target.commit()
+        before = run.start.frames
     duration = float(plan.frames / plan.settings.fps)
-    yield Finished(plan.output, plan.frames, duration, Clock() - begun, drawing.first_frame)
+    yield Finished(plan.output, plan.frames, duration, Clock() - begun, first_frame, before)
 
 
 def prompts_of(speaker: Speaker, view: View, job: Job) -> PromptTrack:
@@ -135,28 +145,77 @@ def prompts_of(speaker: Speaker, view: View, job: Job) -> PromptTrack:
     return speaker.say(job.plan.settings.prompt)
 
 
-def _writer(plan: RenderPlan, folder: Path) -> SegmentWriter:
+def _make_segments(
+    job: Job,
+    speaker: Speaker,
+    run: Run,
+    sound: SoundTrack,
+    stop: Callable[[], bool],
+    begun: float,
+) -> Generator[Event, None, tuple[tuple[Segment, ...], float]]:
+    """Draw what is not drawn yet; return all segments, and when the first frame was drawn."""
+    plan, start, saver = job.plan, run.start, run.saver
+    view = speaker.look(job.picture, plan.size, float(plan.settings.fps), plan.settings.face)
+    yield from map(Note, view.notes)
+    yield from map(Caution, view.cautions)
+    prompts = prompts_of(speaker, view, job)
+    if start.decoder is not None:
+        view.decoder.load_state(start.decoder)
+    with ExitStack() as stack:
+        writer = stack.enter_context(_writer(plan, run))
+        drawing = _Drawing(plan, view.decoder, writer, start, begun)
+        chunks = work_ahead(
+            lambda: generate(speaker, view, job, prompts, start, saver.before_chunk)
+        )
+        stack.callback(chunks.close)
+        for timed in chunks:
+            saver.before_drawing(timed.chunk.span.index, view.decoder, drawing.frames)
+            yield drawing.draw(timed)
+            yield from saver.news()
+            if stop() and 0 < drawing.frames < plan.frames:
+                segments = (*start.segments, *writer.close())
+                raise _interrupted(plan, segments, sound, run.target)
+        drawing.finish()
+        segments = (*start.segments, *writer.close())
+    saver.complete()
+    yield from saver.news()
+    return segments, drawing.first_frame
+
+
+def _writer(plan: RenderPlan, run: Run) -> SegmentWriter:
     settings = plan.settings
     return SegmentWriter(
-        folder,
+        run.target.directory,
         plan.size.width,
         plan.size.height,
         settings.fps,
         settings.crf,
         settings.encoder_preset,
         settings.encoder_threads,
-        round(settings.segment_seconds * settings.fps),
+        plan.segment_frames,
+        first_index=len(run.start.segments),
+        first_frame=run.start.frames,
+        on_segment=run.saver.segment_done,
     )
 
 
 class _Drawing:
-    """Draws latents and hands the frames to the encoder, exactly as many as are planned."""
+    """Draws latents and hands the frames to the encoder, exactly as many as are planned.
+
+    Frames that finished segments have already are drawn, for the decoder's sake, and dropped.
+    """
 
     def __init__(
-        self, plan: RenderPlan, decoder: FrameDecoder, writer: SegmentWriter, begun: float
+        self,
+        plan: RenderPlan,
+        decoder: FrameDecoder,
+        writer: SegmentWriter,
+        start: Start,
+        begun: float,
     ) -> None:
-        self.frames = 0
+        self.frames = start.drawn
         self.first_frame = 0.0
+        self._before = start.frames
         self._plan, self._decoder, self._writer, self._begun = plan, decoder, writer, begun
         self._label = Label(*plan.size) if plan.settings.label else None
 
@@ -173,6 +232,7 @@ class _Drawing:
             self._plan.frames,
             Clock() - self._begun,
             stages,
+            self._before,
         )
 
     def finish(self) -> None:
@@ -186,18 +246,20 @@ class _Drawing:
         waited = 0.0
         wanted = self._plan.frames - self.frames
         for frame in islice(frames, wanted):
+            self.frames += 1
+            if self.frames <= self._before:
+                continue
             self.first_frame = self.first_frame or Clock() - self._begun
             if self._label is not None:
                 self._label.apply(frame)
             start = Clock()
             self._writer.write(frame)
             waited += Clock() - start
-            self.frames += 1
         return waited
 
 
 def _interrupted(
-    plan: RenderPlan, segments: list[Segment], sound: SoundTrack, target: Target
+    plan: RenderPlan, segments: Sequence[Segment], sound: SoundTrack, target: Target
 ) -> Interrupted:
     fps = plan.settings.fps
     frames = sum(segment.frames for segment in segments)

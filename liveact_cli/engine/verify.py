@@ -111,7 +111,9 @@ class CheckpointSubject:
             name = f"chunk{chunk.span.index}"
             steps = {f"{name}.step{i}.velocity": v for i, v in enumerate(chunk.velocities)}
             yield steps | {f"{name}.latent": chunk.latent}
-        yield {f"final_cache.{name}": value for name, value in memory.main.state().items()}
+        yield {
+            f"final_cache.{name}": value for name, value in memory.main.state(whole=True).items()
+        }
 
 
 def _check_fit(

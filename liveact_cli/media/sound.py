@@ -10,7 +10,7 @@ import ffmpeg
 
 from liveact_cli.core.errors import LiveActError
 from liveact_cli.media.audio import AudioSource
-from liveact_cli.media.ffmpeg import FfmpegProcess
+from liveact_cli.media.ffmpeg import FfmpegProcess, sync_file
 
 AAC_RATES: Final = (
     8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000,
@@ -30,25 +30,31 @@ class SoundTrack:
     """The sound as `sound.m4a` in `directory`, being made in the background from the start on.
 
     Encoding takes a tenth of the time that drawing does; done beside it, it costs nothing at the
-    end. Leaving the `with` block stops what still runs.
+    end. Leaving the `with` block stops what still runs. With `kept` the complete file is moved
+    there, and is not made again where it is there already.
     """
 
-    def __init__(self, audio: AudioSource, directory: Path) -> None:
+    def __init__(self, audio: AudioSource, directory: Path, kept: Path | None = None) -> None:
         self.path = directory / "sound.m4a"
+        self._kept = kept
         self.rate = aac_rate(audio.info.sample_rate)
         self._audio = audio
         self._stop = threading.Event()
         self._wanted: int | None = None
         self._failure: BaseException | None = None
-        self._encoder = FfmpegProcess(self._pipeline(), "encode the sound", feed=True)
+        self._encoder: FfmpegProcess | None = None
         self._pump = threading.Thread(target=self._run, name="sound", daemon=True)
+        if kept is not None and kept.is_file():
+            self.path = kept
+            return
+        self._encoder = FfmpegProcess(self._pipeline(), "encode the sound", feed=True)
         self._pump.start()
 
     def finish(self, seconds: Fraction | float | None = None) -> Path:
         """Wait for the file and return its path; with `seconds`, that much sound is enough."""
         if seconds is not None:
             self._wanted = round(seconds * self.rate)
-        self._pump.join()
+        self._join()
         if isinstance(self._failure, LiveActError):
             raise self._failure
         if self._failure is not None:
@@ -58,8 +64,13 @@ class SoundTrack:
     def close(self) -> None:
         """Stop encoding, if it still goes on."""
         self._stop.set()
-        self._encoder.stop()
-        self._pump.join()
+        if self._encoder is not None:
+            self._encoder.stop()
+        self._join()
+
+    def _join(self) -> None:
+        if self._encoder is not None:
+            self._pump.join()
 
     def __enter__(self) -> Self:
         return self
@@ -88,16 +99,27 @@ class SoundTrack:
         )
 
     def _run(self) -> None:
-        done = 0
+        assert self._encoder is not None
         try:
             with self._encoder:
-                for block in self._audio.samples(self.rate):
-                    if self._stop.is_set():
-                        return
-                    self._encoder.write(block.tobytes())
-                    done += len(block)
-                    if self._wanted is not None and done >= self._wanted:
-                        break
+                whole = self._feed(self._encoder)
+                if self._stop.is_set():
+                    return
                 self._encoder.finish()
+            if whole and self._kept is not None:
+                sync_file(self.path)
+                self.path = self.path.replace(self._kept)
         except BaseException as error:  # noqa: BLE001 - finish() raises it again
             self._failure = error
+
+    def _feed(self, encoder: FfmpegProcess) -> bool:
+        """Encode until the end, or until there is enough; return whether that was the end."""
+        done = 0
+        for block in self._audio.samples(self.rate):
+            if self._stop.is_set():
+                return False
+            encoder.write(block.tobytes())
+            done += len(block)
+            if self._wanted is not None and done >= self._wanted:
+                return False
+        return True

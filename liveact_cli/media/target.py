@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +46,8 @@ class Target:
     def commit(self, path: Path | None = None) -> Path:
         """Move `staging` to `path` (default: the target) and return that.
 
-        Raises UsageError when a file of that name has appeared meanwhile and `force` is not set;
-        a partial video replaces an older one.
+        Where a file of that name has appeared meanwhile and `force` is not set, the video goes to
+        a free name beside it and UsageError says so; a partial video replaces an older one.
         """
         final = path or self.path
         try:
@@ -57,7 +58,11 @@ class Target:
                 _move_if_free(self.staging, final)
             sync_file(final.parent)
         except FileExistsError as error:
-            raise _exists(final) from error
+            kept = _move_to_free_name(self.staging, final)
+            raise UsageError(
+                f"{final} exists already: somebody made it meanwhile; the finished video is {kept}",
+                f"mv {kept.name} to the name you want",
+            ) from error
         except OSError as error:
             cause, hint = explain_os_error(error)
             raise LiveActError(f"{final} could not be written: {cause}", hint) from error
@@ -135,6 +140,16 @@ def _move_if_free(source: Path, final: Path) -> None:
         os.replace(source, final)
     else:
         source.unlink()
+
+
+def _move_to_free_name(source: Path, final: Path) -> Path:
+    """Rename to `OUT-2.mp4`, or the next number that is free."""
+    for number in count(2):
+        path = final.with_stem(f"{final.stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            _move_if_free(source, path)
+            return path
+    raise AssertionError("numbers never end")
 
 
 def _exists(path: Path) -> UsageError:

@@ -8,7 +8,7 @@ Shapes: B batch, S tokens per frame, T tokens, N heads, H head dim, R fold ratio
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,10 @@ from liveact_cli.core.geometry import MemoryPolicy
 
 Fold = Literal["shared", "separate", "mean"]
 """How frames fold: K's learned weights for K and V (as released), a set for each, or the mean."""
+
+
+ANCHOR: Final = ".anchor"
+"""How the names of saved tensors end that never change."""
 
 
 class FoldWeights(NamedTuple):
@@ -112,6 +116,23 @@ class LayerMemory:
         held = slice(0, self.filled * self.tokens_per_frame)
         return self.k[:, held], self.v[:, held]
 
+    def kept(self) -> dict[str, Tensor]:
+        """Return views or results of what the next chunk finds: the anchor, the past folded.
+
+        A full window shrinks to the slots that stay, just as the next `append` would leave them.
+        """
+        policy, size = self.policy, self.tokens_per_frame
+        kept: dict[str, Tensor] = {}
+        for name, buffer, weight in (("k", self.k, self.fold.k), ("v", self.v, self.fold.v)):
+            sink = min(policy.sink, self.filled)
+            rest = buffer[:, tokens_of(slice(sink, self.filled), size)]
+            if self.filled == policy.window:
+                past = buffer[:, tokens_of(policy.fold_source, size)]
+                folded = fold_tokens(past, weight, policy.ratio)
+                rest = torch.cat((folded, buffer[:, tokens_of(policy.recent_source, size)]), 1)
+            kept |= {name + ANCHOR: buffer[:, : sink * size], name: rest}
+        return kept
+
 
 class Bank:
     """The memory of all layers at one denoising step."""
@@ -164,21 +185,28 @@ class ConvMemory:
         """Bytes that the buffers take; they never grow."""
         return sum(layer.k.nbytes + layer.v.nbytes for _, layer in self._layers())
 
-    def state(self) -> dict[str, Tensor]:
-        """Return copies named `step{i}.layer{j}.k` and `.v` of all that is remembered."""
+    def state(self, *, whole: bool = False) -> dict[str, Tensor]:
+        """Return copies on the CPU of what stays.
+
+        They are named `step{i}.layer{j}.k`, `.v`, `.k.anchor`, `.v.anchor`. The anchors are the same in every state after the first chunk. `whole` returns the whole
+        window instead, `.k` and `.v`.
+        """
         state: dict[str, Tensor] = {}
         for name, layer in self._layers():
-            k, v = layer.filled_part()
-            state |= {f"{name}.k": k.clone(), f"{name}.v": v.clone()}
+            parts = dict(zip("kv", layer.filled_part(), strict=True)) if whole else layer.kept()
+            for part, value in parts.items():
+                state[f"{name}.{part}"] = value.to("cpu", copy=True)
         return state
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state()` of a memory of the same sizes."""
+        """Go on from a `state()` (not a whole one) of a memory of the same sizes."""
         for name, layer in self._layers():
-            k, v = state[f"{name}.k"], state[f"{name}.v"]
+            k, v = (
+                torch.cat((state[f"{name}.{p}{ANCHOR}"], state[f"{name}.{p}"]), 1) for p in "kv"
+            )
             frames, rest = divmod(k.shape[1], layer.tokens_per_frame)
-            if rest or frames not in (0, self.policy.first_chunk, self.policy.window):
-                raise ValueError(f"{name}.k holds {k.shape[1]} tokens, which no memory does")
+            if rest or frames not in (0, self.policy.first_chunk):
+                raise ValueError(f"{name} keeps {k.shape[1]} tokens, which no memory does")
             layer.filled = frames
             for held, value in zip(layer.filled_part(), (k, v), strict=True):
                 held.copy_(value)

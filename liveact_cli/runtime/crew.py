@@ -354,10 +354,10 @@ class _LeadMemory(HeadMemory):
         super().__init__(team, *arguments, device=device, **options)
         crew.know(self)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return copies of all that is remembered, gathered from the ranks."""
-        with self._crew.together(SaveMemory(self.number)):
-            return super().state()
+    def state(self, *, whole: bool = False) -> dict[str, Tensor]:
+        """Return what `ConvMemory.state` does, gathered from the ranks."""
+        with self._crew.together(SaveMemory(self.number, whole)):
+            return super().state(whole=whole)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from a `state()`, on all ranks."""

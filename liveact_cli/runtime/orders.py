@@ -118,10 +118,11 @@ class SaveMemory:
     """Take part in `ConvMemory.state`."""
 
     number: int
+    whole: bool
 
     def run(self, held: Held) -> None:
         """Contribute this rank's heads."""
-        held.memories[self.number].state()
+        held.memories[self.number].state(whole=self.whole)
 
 
 @dataclass(frozen=True, slots=True)

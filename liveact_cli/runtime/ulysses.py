@@ -177,12 +177,12 @@ class HeadMemory(ConvMemory):
             device=device,
         )
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self, *, whole: bool = False) -> dict[str, Tensor]:
         """Return copies of all that is remembered, of all heads, on every rank."""
         own = [self._heads.stop - self._heads.start] * self._team.ranks
         return {
             name: self._team.all_of(x.to(self._device), 2, own).to(x.device)
-            for name, x in super().state().items()
+            for name, x in super().state(whole=whole).items()
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liveact_cli.core.geometry import MemoryPolicy
-from liveact_cli.model.memory import ConvMemory, FoldWeights, chain_windows, fold_tokens
+from liveact_cli.model.memory import ANCHOR, ConvMemory, FoldWeights, chain_windows, fold_tokens
 
 policies = st.builds(
     MemoryPolicy,
@@ -119,7 +119,7 @@ def test_bytes_stay_the_same_over_500_chunks():
     assert memory.nbytes == before == 3 * 2 * 14 * 3 * 2 * 4 * 2 * 4
     now = [layer.k.data_ptr() for bank in memory.banks.values() for layer in bank.layers]
     assert now == buffers
-    assert sum(value.nbytes for value in memory.state().values()) == before
+    assert sum(value.nbytes for value in memory.state().values()) == before * 6 // 14
 
 
 @given(st.integers(0, 5))
@@ -142,10 +142,22 @@ def test_a_saved_memory_goes_on_exactly(saved_after):
     assert all(map(torch.equal, run(first, rest), run(second, rest)))
 
 
+def test_the_anchor_of_a_saved_memory_never_changes():
+    memory, size = make_memory(), 3
+    anchors = []
+    for chunk in range(3):
+        memory.bank(0).layer(0).append(*keys_of(memory.policy, chunk, size))
+        state = memory.state()
+        anchors.append({name: v for name, v in state.items() if name.endswith(ANCHOR)})
+        assert all(v.shape[1] == 2 * size for v in anchors[-1].values())
+    assert len(anchors[0]) == len(state) // 2
+    assert all(torch.equal(anchors[0][name], anchors[2][name]) for name in anchors[0])
+
+
 def test_what_does_not_fit_is_refused():
     memory = make_memory()
     with pytest.raises(ValueError, match="chunk of 7 tokens does not fit: the memory expects 6"):
         memory.bank(0).layer(0).append(*torch.zeros(2, 1, 7, 2, 4))
     state = {name: torch.zeros(1, 7 * 3, 2, 4) for name in memory.state()}
-    with pytest.raises(ValueError, match="21 tokens"):
+    with pytest.raises(ValueError, match="42 tokens"):
         memory.load_state(state)
