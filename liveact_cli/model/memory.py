@@ -188,8 +188,8 @@ class ConvMemory:
     def state(self, *, whole: bool = False) -> dict[str, Tensor]:
         """Return copies on the CPU of what stays.
 
-        They are named `step{i}.layer{j}.k`, `.v`, `.k.anchor`, `.v.anchor`. The anchors are the same in every state after the first chunk. `whole` returns the whole
-        window instead, `.k` and `.v`.
+        They are named `step{i}.layer{j}.k`, `.v`, `.k.anchor`, `.v.anchor`; anchors are the same in
+        every state after the first chunk. `whole` returns the whole window instead, `.k` and `.v`.
         """
         state: dict[str, Tensor] = {}
         for name, layer in self._layers():
