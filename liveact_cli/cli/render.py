@@ -1,6 +1,8 @@
 """`liveact render`: a recording and a portrait become a talking video."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +12,11 @@ from liveact_cli.cli.apps import new_app
 
 if TYPE_CHECKING:
     from liveact_cli.cli.context import Environment
+    from liveact_cli.cli.progress import Watcher
     from liveact_cli.core.events import ChunkDone, Finished
     from liveact_cli.engine.manifest import RenderPlan
     from liveact_cli.engine.prepare import Job
+    from liveact_cli.engine.resume import Keeping
 
 app = new_app()
 
@@ -25,8 +29,10 @@ def _flag(help_text: str, metavar: str, *names: str) -> Any:
 @app.command()
 def render(
     ctx: typer.Context,
-    audio: Annotated[str, typer.Argument(metavar="AUDIO", help="The recording, or a video.")],
-    ref: Annotated[str, typer.Option("--ref", metavar="IMAGE", help="The portrait.")],
+    audio: Annotated[
+        str | None, typer.Argument(metavar="AUDIO", help="The recording, or a video.")
+    ] = None,
+    ref: Annotated[str | None, _flag("The portrait.", "IMAGE", "--ref")] = None,
     output: Annotated[
         str | None,
         _flag("The video; by default AUDIO's name with .mp4, here.", "FILE", "-o", "--output"),
@@ -75,6 +81,21 @@ def render(
     label: Annotated[
         bool, typer.Option("--label", help="Write a small 'generated' mark into the picture.")
     ] = False,
+    resume: Annotated[
+        str | None, _flag("Go on with an unfinished render, as it was asked for.", "OUT")
+    ] = None,
+    state_every: Annotated[
+        str | None, _flag("Save progress: auto (default), every N segments, or off.", "N")
+    ] = None,
+    keep_state: Annotated[
+        bool, typer.Option("--keep-state", help="Keep segments and states when it is finished.")
+    ] = False,
+    progress_file: Annotated[
+        str | None, _flag("Keep this JSON file up to date with the progress.", "FILE")
+    ] = None,
+    events: Annotated[
+        str | None, _flag("Write events there as JSON lines; - is stdout.", "FILE")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen; write nothing.")
     ] = False,
@@ -89,11 +110,21 @@ def render(
     OUT.partial.mp4. After that, or after a crash, the same command goes on.
     """
     from liveact_cli.cli.directing import directed, performance_of
+    from liveact_cli.cli.resuming import ask_again, request_of
     from liveact_cli.config.edge import refuse_unused, resolve_settings
+    from liveact_cli.core.errors import UsageError
     from liveact_cli.engine.prepare import prepare
     from liveact_cli.script.performance import Orders
 
     environment: Environment = ctx.obj
+    if resume is not None:
+        ask_again(ctx, resume)
+        return
+    if audio is None or ref is None:
+        missing = "argument 'AUDIO'" if audio is None else "option '--ref'"
+        raise UsageError(f"missing {missing}", "liveact render AUDIO --ref IMAGE")
+    if as_json and events == "-":
+        raise UsageError("--json and --events - both want stdout", "--events FILE")
     flags = {
         "prompt": prompt, "model": model, "size": size, "fps": fps, "seed": seed, "start": start,
         "duration": duration, "face": face, "crf": crf, "label": label or None,
@@ -110,11 +141,12 @@ def render(
         environment.directory,
         preset=performance.settings() if performance else None,
     )
-    target = output or f"{Path(audio).stem}.mp4"
+    every = _state_every(state_every)
+    target = environment.path(output or f"{Path(audio).stem}.mp4")
     job = prepare(
         environment.path(audio),
         environment.path(ref),
-        environment.path(target),
+        target,
         settings,
         environment.variables,
         force=force or dry_run,
@@ -127,18 +159,68 @@ def render(
         return
     if verbose:
         environment.say(_plan_lines(job.plan))
-    finished, chunks = _run(job, environment, force=force, quiet=quiet)
+    from liveact_cli.engine.resume import Keeping
+
+    keeping = Keeping(every, keep_state, request_of(ctx, target))
+    with _watchers(job.plan, environment, quiet, progress_file, events) as watcher:
+        finished, chunks = _run(job, environment, watcher, keeping, force=force, quiet=quiet)
     if as_json:
         environment.result_json({"ok": True, **_summary(finished, chunks, job.plan)})
-    else:
+    elif events != "-":
         environment.result(str(finished.output))
 
 
+def _state_every(text: str | None) -> int | None:
+    """Return after how many segments a state is saved: 0 decides by itself, None never saves."""
+    from liveact_cli.core.errors import UsageError
+
+    if text in (None, "auto"):
+        return 0
+    if text == "off":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(
+            f"--state-every {text}: write auto, off, or a number of segments", "--state-every auto"
+        )
+    return int(text)
+
+
+@contextmanager
+def _watchers(
+    plan: "RenderPlan",
+    environment: "Environment",
+    quiet: bool,
+    progress_file: str | None,
+    events: str | None,
+) -> "Iterator[Watcher]":
+    """Give what shows the render's events, to people and to programs."""
+    from liveact_cli.cli.progress import watcher_for
+    from liveact_cli.cli.watching import EventLines, ProgressFile, Several
+
+    with ExitStack() as stack:
+        shown = watcher_for(environment, float(plan.settings.fps), plan.frames, quiet=quiet)
+        watchers: list[Watcher] = []
+        if progress_file is not None:
+            watchers.append(ProgressFile(environment.path(progress_file), plan))
+        if events is not None:
+            stream = environment.stdout
+            if events != "-":
+                path = environment.path(events)
+                stream = stack.enter_context(path.open("w", encoding="utf-8"))
+            watchers.append(EventLines(stream, plan))
+        yield stack.enter_context(Several([*watchers, shown]))
+
+
 def _run(
-    job: "Job", environment: "Environment", *, force: bool, quiet: bool
+    job: "Job",
+    environment: "Environment",
+    watcher: "Watcher",
+    keeping: "Keeping",
+    *,
+    force: bool,
+    quiet: bool,
 ) -> "tuple[Finished, deque[ChunkDone]]":
     from liveact_cli.cli.interrupt import stop_requested
-    from liveact_cli.cli.progress import watcher_for
     from liveact_cli.core.errors import Interrupted
     from liveact_cli.core.events import ChunkDone, Finished
     from liveact_cli.core.units import format_time
@@ -151,10 +233,9 @@ def _run(
     finished: Finished | None = None
     # The last minutes are enough for the medians, and an hour's render stays as small.
     chunks: deque[ChunkDone] = deque(maxlen=200)
-    watcher = watcher_for(environment, float(plan.settings.fps), plan.frames, quiet=quiet)
     try:
-        with stop_requested(tell, lambda: bool(chunks)) as stop, watcher:
-            for event in render_video(job, force=force, stop=stop):
+        with stop_requested(tell, lambda: bool(chunks)) as stop:
+            for event in render_video(job, force=force, stop=stop, keeping=keeping):
                 watcher.show(event)
                 if isinstance(event, ChunkDone):
                     chunks.append(event)

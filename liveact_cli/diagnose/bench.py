@@ -126,6 +126,15 @@ def peak_rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
+def current_rss() -> int:
+    """Return the resident size of this process now, in bytes (its peak where that is unknown)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return peak_rss()
+    return pages * resource.getpagesize()
+
+
 def median_ms(chunks: list[Mapping[str, float]]) -> dict[str, float]:
     """Return the median time of each stage over the chunks, in milliseconds."""
     names = [name for name in STAGES if any(name in chunk for chunk in chunks)]
