@@ -11,12 +11,13 @@ import pytest
 
 from liveact_cli.config.settings import RenderSettings
 from liveact_cli.core.errors import LiveActError, UsageError
-from liveact_cli.core.events import Finished, Note, Resumed, Saved
+from liveact_cli.core.events import Caution, Finished, Note, Resumed, Saved
 from liveact_cli.core.units import Size
 from liveact_cli.engine.models import load_speaker
 from liveact_cli.engine.prepare import Job, prepare
 from liveact_cli.engine.render import render_video
-from liveact_cli.engine.unfinished import unfinished
+from liveact_cli.engine.resume import Keeping
+from liveact_cli.engine.unfinished import state_files, unfinished
 from liveact_cli.media.metadata import read_metadata
 from liveact_cli.media.workfolder import WorkFolder, work_folder_of
 from liveact_cli.weights.resolve import example_file
@@ -67,10 +68,16 @@ class Studio:
                 break
         return events
 
-    def crashed(self, **given: object) -> int:
-        """Leave a render that fell over once a state was saved; return the frames that are safe."""
-        events = self.render(crash=lambda event: isinstance(event, Saved), **given)
-        return events[-1].frames
+    def crashed(self, saves: int = 1) -> int:
+        """Leave a render that fell over once states were saved; return the frames that are safe."""
+        seen: list[Saved] = []
+
+        def enough(event: object) -> bool:
+            seen.extend([event] if isinstance(event, Saved) else [])
+            return len(seen) == saves
+
+        self.render(crash=enough)
+        return seen[-1].frames
 
 
 @pytest.fixture
@@ -134,3 +141,51 @@ def test_two_runs_never_share_a_folder(studio: Studio) -> None:
         studio.render()
     folder.release()
     assert kinds(studio.render(), Resumed)
+
+
+def test_a_damaged_state_gives_way_to_the_one_before(studio: Studio) -> None:
+    whole = studio.folder / "whole.mp4"
+    studio.render(whole)
+    studio.crashed(saves=2)
+    newest, _ = state_files(work_folder_of(studio.output))
+    data = bytearray(newest.read_bytes())
+    data[-100] ^= 1
+    newest.write_bytes(data)
+    events = studio.render()
+    assert any(newest.name in caution.message for caution in kinds(events, Caution))
+    assert kinds(events, Resumed)[0].frames == 50
+    assert studio.output.read_bytes() == whole.read_bytes()
+
+
+def test_a_damaged_segment_is_noticed(studio: Studio) -> None:
+    studio.crashed()
+    segment = next(work_folder_of(studio.output).glob("run-*/000000.mp4"))
+    segment.write_bytes(segment.read_bytes()[:-1])
+    events = studio.render()
+    assert not kinds(events, Resumed)
+    assert any("segment 000000.mp4 has changed" in c.message for c in kinds(events, Caution))
+    assert kinds(events, Finished)
+
+
+def test_states_can_be_kept_or_left_out(studio: Studio) -> None:
+    studio.render(keeping=Keeping(keep=True))
+    assert len(state_files(work_folder_of(studio.output))) == 2
+    again = studio.render(force=True)
+    assert kinds(again, Resumed)[0].frames == kinds(again, Finished)[0].frames
+    assert not kinds(studio.render(force=True, keeping=Keeping(every=None)), Saved)
+    saved = kinds(studio.render(force=True, keeping=Keeping(every=2)), Saved)
+    assert [event.frames for event in saved] == [100, 132]
+
+
+def test_a_finished_video_is_never_lost(studio: Studio) -> None:
+    """Somebody makes the target while it is rendered: both files stay."""
+
+    def meddle(event: object) -> bool:
+        if isinstance(event, Saved):
+            studio.output.write_bytes(b"theirs")
+        return False
+
+    with pytest.raises(UsageError, match=r"the finished video is .*out-2\.mp4"):
+        studio.render(crash=meddle)
+    assert studio.output.read_bytes() == b"theirs"
+    assert read_metadata(studio.folder / "out-2.mp4").settings["frames"] == 132
