@@ -31,6 +31,7 @@ import liveact_cli.mini.face.fit
 import liveact_cli.mini.model  # noqa: F401
 from liveact_cli.cli.context import Environment
 from liveact_cli.cli.main import main as liveact
+from liveact_cli.core.errors import ExitCode
 from liveact_cli.diagnose.bench import repeat_sound
 from liveact_cli.weights.resolve import example_file
 
@@ -147,6 +148,8 @@ def attempt(renders: Renders, chance: random.Random, usual: float, tally: Tally)
             break
         time.sleep(0.02)
     code = os.waitstatus_to_exitcode(status)
+    if code == ExitCode.USAGE and renders.output.exists():
+        return True  # it was killed when the video was in place, and says that it is
     if code not in (0, -signal.SIGKILL):
         raise SystemExit(f"a render ended with status {code}:\n{renders.log()}")
     outlived = wait_for_end(children)
@@ -185,7 +188,7 @@ def run(options: argparse.Namespace, folder: Path) -> Tally:
         while not attempt(renders, chance, usual, tally):
             if tally.kills >= options.kills:
                 code = os.waitstatus_to_exitcode(os.waitpid(renders.start(), 0)[1])
-                if code:
+                if code and not renders.output.exists():
                     raise SystemExit(f"the last attempt ended with status {code}:\n{renders.log()}")
                 break
         if hashlib.sha256(renders.output.read_bytes()).hexdigest() != expected:

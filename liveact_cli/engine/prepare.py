@@ -16,6 +16,7 @@ from liveact_cli.media.audio import AudioSource
 from liveact_cli.media.image import load_image
 from liveact_cli.media.target import check_target, estimate_bytes
 from liveact_cli.media.video import frame_rate
+from liveact_cli.media.workfolder import sweep
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import ModelRow
 from liveact_cli.weights.resolve import cache_folder, resolve_model
@@ -58,6 +59,7 @@ def prepare(
     Raises LiveActError (of the kind that fits) for everything that would stop the render later and
     can be known now. Neither torch nor a model is loaded.
     """
+    sweep(output)
     check_target(output, force)
     _spare_inputs(output, audio, reference)
     model = resolve_model(settings.model, variables)

@@ -16,6 +16,7 @@ from liveact_cli.core.errors import LiveActError, UsageError
 from liveact_cli.core.units import format_bytes
 from liveact_cli.media.ffmpeg import explain_os_error, sync_file
 
+STAGING: Final = "video.mp4"
 _BITS_PER_PIXEL: Final = 0.25
 _SOUND_BYTES: Final = 48_000
 _RESERVE: Final = 16_000_000
@@ -36,7 +37,7 @@ class Target:
     @property
     def staging(self) -> Path:
         """Name of the finished video inside `directory`."""
-        return self.directory / "video.mp4"
+        return self.directory / STAGING
 
     @property
     def partial(self) -> Path:
@@ -128,7 +129,10 @@ def estimate_bytes(width: int, height: int, fps: Fraction, seconds: float, crf: 
 
 
 def _move_if_free(source: Path, final: Path) -> None:
-    """Rename without ever replacing a file; FileExistsError when the name is taken."""
+    """Give a file another name without ever replacing one; FileExistsError when it is taken.
+
+    The old name stays where the system allows: it proves later whose file this is.
+    """
     try:
         os.link(source, final)
     except FileExistsError:
@@ -138,8 +142,6 @@ def _move_if_free(source: Path, final: Path) -> None:
         if os.path.lexists(final):
             raise FileExistsError(final) from None
         os.replace(source, final)
-    else:
-        source.unlink()
 
 
 def _move_to_free_name(source: Path, final: Path) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from liveact_cli.core.errors import LiveActError
+from liveact_cli.media.target import STAGING
 
 _NAME: Final = "lock"
 _LONGEST_NAME: Final = 200
@@ -27,6 +28,16 @@ def work_folder_of(target: Path) -> Path:
     if len(name.encode()) > _LONGEST_NAME:
         name = hashlib.sha256(name.encode()).hexdigest()[:16] + target.suffix
     return target.with_name(f".{name}.liveact")
+
+
+def sweep(target: Path) -> None:
+    """Remove the work folder of a video that is in place: its run was killed just before that."""
+    path = work_folder_of(target)
+    if not (path.is_dir() and target.is_file()):
+        return
+    if any(file.samefile(target) for file in path.glob(f"run-*/{STAGING}")):
+        with contextlib.suppress(LiveActError, OSError):
+            WorkFolder(path).remove()
 
 
 class WorkFolder:

@@ -189,3 +189,14 @@ def test_a_finished_video_is_never_lost(studio: Studio) -> None:
         studio.render(crash=meddle)
     assert studio.output.read_bytes() == b"theirs"
     assert read_metadata(studio.folder / "out-2.mp4").settings["frames"] == 132
+
+
+def test_killed_when_the_video_was_in_place(studio: Studio) -> None:
+    studio.crashed()
+    staging = next(work_folder_of(studio.output).glob("run-*")) / "video.mp4"
+    staging.write_bytes(b"film")
+    os.link(staging, studio.output)
+    with pytest.raises(UsageError, match="exists already"):
+        studio.render()
+    assert not work_folder_of(studio.output).exists()
+    assert studio.output.read_bytes() == b"film"
