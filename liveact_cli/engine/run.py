@@ -108,7 +108,10 @@ def work_on(plan: RenderPlan, force: bool, keeping: Keeping) -> Iterator[Run]:
     try:
         run = Run(plan, folder, force, keeping)
     except BaseException:
-        folder.release()
+        if unfinished(plan.output) is None:
+            folder.remove()
+        else:
+            folder.release()
         raise
     try:
         yield run

@@ -58,7 +58,7 @@ def test_version(shell) -> None:
         (["rendr"], "no command 'rendr'", "liveact render"),
         (["xyzzy"], "no command 'xyzzy'", "liveact --help"),
         (["--nonsense"], "--nonsense", "liveact --help"),
-        (["render"], "missing argument", "liveact render --help"),
+        (["render"], "missing argument", "liveact render AUDIO --ref IMAGE"),
         (["render", "a.wav", "--reff", "x.png"], "--reff", "liveact render --help"),
         (["render", "a.wav", "--ref"], "--ref", "--help"),
         (["doctor", "extra"], "extra", "liveact doctor --help"),
