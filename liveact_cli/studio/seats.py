@@ -1,0 +1,58 @@
+"""How many renders a machine does at once: by cores and memory, or one for each GPU or group."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from liveact_cli.core.errors import DeviceError
+from liveact_cli.core.machine import available_memory, usable_cores
+from liveact_cli.core.units import format_bytes
+from liveact_cli.studio.workers import Seat
+from liveact_cli.weights.registry import ModelRow
+
+CORES_PER_RENDER: Final = 1.5
+"""What a render with liveact-mini keeps busy: drawing decides, the encoder runs beside it."""
+ENCODER_BYTES: Final = 150_000_000
+_SHARE: Final = 0.8
+_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
+
+
+def cpu_seats(wanted: int | None, jobs: int, row: ModelRow) -> list[Seat]:
+    """Return places for renders on the processor: `wanted`, or what cores and memory allow."""
+    count = wanted
+    if count is None:
+        count = max(1, min(jobs, math.ceil(usable_cores() / CORES_PER_RENDER)))
+        if (free := available_memory()) is not None:
+            each = row.estimate.memory_bytes + ENCODER_BYTES
+            count = max(1, min(count, int(free * _SHARE / each)))
+    return [Seat(f"process {number + 1}") for number in range(count)]
+
+
+def gpu_seats(
+    wanted: int | None, group: int, there: int, variables: Mapping[str, str] = os.environ
+) -> list[Seat]:
+    """Return a place for every `group` of the `there` GPUs, `wanted` at most.
+
+    Raises DeviceError when there are too few for one.
+    """
+    named = [name.strip() for name in variables.get(_VISIBLE, "").split(",") if name.strip()]
+    names = named[:there] if named else [str(number) for number in range(there)]
+    groups = [names[i : i + group] for i in range(0, len(names) - group + 1, group)]
+    if not groups:
+        raise DeviceError(
+            f"{group} GPUs are asked for each job, and this machine has {there}",
+            "`liveact doctor` shows what there is",
+        )
+    return [
+        Seat(f"GPU {','.join(numbers)}", {_VISIBLE: ",".join(numbers)})
+        for numbers in groups[:wanted]
+    ]
+
+
+def describe(seats: list[Seat], row: ModelRow) -> str:
+    """Return how many renders go on at once and what that takes, for people."""
+    if seats[0].variables:
+        return f"{len(seats)} at once, on {', '.join(seat.name for seat in seats)}"
+    total = len(seats) * (row.estimate.memory_bytes + ENCODER_BYTES)
+    return f"{len(seats)} at once on {usable_cores()} cores, {format_bytes(total)} of memory"
