@@ -11,6 +11,10 @@ from liveact_cli.core.units import format_bytes
 
 FLOAT32 = 4
 KEYS_AND_VALUES = 2
+ALIGNMENT = 256
+"""Offloaded tensors begin at multiples of these bytes."""
+PLACES = 2
+"""Places on the device between which offloaded layers take turns."""
 
 
 @dataclass(frozen=True)

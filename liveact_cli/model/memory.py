@@ -7,8 +7,8 @@ unrotated; positions are given at reading.
 Shapes: B batch, S tokens per frame, T tokens, N heads, H head dim, R fold ratio.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -81,6 +81,34 @@ class LayerMemory:
         self.step, self.layer = step, layer
         self.filled = 0
 
+    @classmethod
+    def empty(
+        cls,
+        policy: MemoryPolicy,
+        tokens_per_frame: int,
+        fold: FoldWeights,
+        *,
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        step: int,
+        layer: int,
+    ) -> Self:
+        """Allocate a window that remembers nothing yet."""
+        shape = (1, policy.window * tokens_per_frame, heads, head_dim)
+        k, v = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        return cls(policy, tokens_per_frame, fold, k, v, step=step, layer=layer)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return all that is held, by name: `[1, window * S, N, ...]`."""
+        return {"k": self.k, "v": self.v}
+
+    def set_buffers(self, buffers: Mapping[str, Tensor]) -> None:
+        """Hold the same in other places; shapes and types must stay."""
+        for name, buffer in buffers.items():
+            setattr(self, name.replace(".", "_"), buffer)
+
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Remember a chunk's keys and values `[B, T, N, H]`; return all that it attends to.
 
@@ -122,16 +150,39 @@ class LayerMemory:
         A full window shrinks to the slots that stay, just as the next `append` would leave them.
         """
         policy, size = self.policy, self.tokens_per_frame
+        sink, full = min(policy.sink, self.filled), self.filled == policy.window
+        folded = self.folded() if full else {}
         kept: dict[str, Tensor] = {}
-        for name, buffer, weight in (("k", self.k, self.fold.k), ("v", self.v, self.fold.v)):
-            sink = min(policy.sink, self.filled)
+        for name, buffer in self.buffers().items():
             rest = buffer[:, tokens_of(slice(sink, self.filled), size)]
-            if self.filled == policy.window:
-                past = buffer[:, tokens_of(policy.fold_source, size)]
-                folded = fold_tokens(past, weight, policy.ratio)
-                rest = torch.cat((folded, buffer[:, tokens_of(policy.recent_source, size)]), 1)
+            if full:
+                rest = joined((folded[name], buffer[:, tokens_of(policy.recent_source, size)]))
             kept |= {name + ANCHOR: buffer[:, : sink * size], name: rest}
         return kept
+
+    def folded(self) -> dict[str, Tensor]:
+        """Return what the past of a full window folds to, by the names of the buffers."""
+        policy, source = self.policy, tokens_of(self.policy.fold_source, self.tokens_per_frame)
+        pairs = (("k", self.k, self.fold.k), ("v", self.v, self.fold.v))
+        return {n: fold_tokens(x[:, source], w, policy.ratio) for n, x, w in pairs}
+
+    def restore(self, buffers: Mapping[str, Tensor]) -> None:
+        """Go on from what was `kept`, its parts joined; raises ValueError for other sizes."""
+        tokens = buffers["k"].shape[1]
+        frames, rest = divmod(tokens, self.tokens_per_frame)
+        if rest or frames not in (0, self.policy.first_chunk):
+            raise ValueError(f"{tokens} tokens are kept, which no memory does")
+        self.filled = frames
+        for name, buffer in self.buffers().items():
+            buffer[:, :tokens].copy_(buffers[name])
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join tokens; eight-bit numbers too, which not every device can."""
+    dtype = parts[0].dtype
+    if dtype.itemsize > 1:
+        return torch.cat(tuple(parts), 1)
+    return torch.cat([part.view(torch.uint8) for part in parts], 1).view(dtype)
 
 
 class Bank:
@@ -142,8 +193,50 @@ class Bank:
         self.layers = tuple(layers)
 
     def layer(self, index: int) -> LayerMemory:
-        """Return the memory of layer number `index`."""
+        """Return the memory of layer `index`, to be used before the next is asked for."""
         return self.layers[index]
+
+    def settle(self) -> None:
+        """Bring everything home that is on its way: `layers` hold the truth then."""
+
+
+class Storage:
+    """How the windows of a memory are kept: as they are, where they are used.
+
+    Others replace it, see `LiveActTransformer.set_storage`.
+    """
+
+    layer_type: type[LayerMemory] = LayerMemory
+
+    def layer(
+        self,
+        policy: MemoryPolicy,
+        tokens_per_frame: int,
+        fold: FoldWeights,
+        *,
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        step: int,
+        layer: int,
+    ) -> LayerMemory:
+        """Allocate the window of one layer at one step."""
+        return self.layer_type.empty(
+            policy,
+            tokens_per_frame,
+            fold,
+            heads=heads,
+            head_dim=head_dim,
+            dtype=dtype,
+            device=device,
+            step=step,
+            layer=layer,
+        )
+
+    def bank(self, layers: Sequence[LayerMemory], device: torch.device) -> Bank:
+        """Join the windows of one step, which are used on `device`."""
+        return Bank(layers)
 
 
 class ConvMemory:
@@ -160,19 +253,28 @@ class ConvMemory:
         head_dim: int,
         dtype: torch.dtype,
         device: torch.device,
+        storage: Storage | None = None,
     ) -> None:
         """Allocate for one video (B = 1); `folds` has one entry per layer."""
         self.policy = policy
-        shape = (1, policy.window * tokens_per_frame, heads, head_dim)
+        keep = storage or Storage()
 
         def bank(step: int) -> Bank:
-            layers = []
-            for layer, fold in enumerate(folds):
-                k, v = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
-                layers.append(
-                    LayerMemory(policy, tokens_per_frame, fold, k, v, step=step, layer=layer)
+            layers = [
+                keep.layer(
+                    policy,
+                    tokens_per_frame,
+                    fold,
+                    heads=heads,
+                    head_dim=head_dim,
+                    dtype=dtype,
+                    device=device,
+                    step=step,
+                    layer=layer,
                 )
-            return Bank(layers)
+                for layer, fold in enumerate(folds)
+            ]
+            return keep.bank(layers, device)
 
         self.banks = {step: bank(step) for step in steps}
 
@@ -183,13 +285,22 @@ class ConvMemory:
     @property
     def nbytes(self) -> int:
         """Bytes that the buffers take; they never grow."""
-        return sum(layer.k.nbytes + layer.v.nbytes for _, layer in self._layers())
+        layers = (layer for bank in self.banks.values() for layer in bank.layers)
+        return sum(buffer.nbytes for layer in layers for buffer in layer.buffers().values())
+
+    def clear(self) -> None:
+        """Forget everything; the memory is as new."""
+        for bank in self.banks.values():
+            bank.settle()
+            for layer in bank.layers:
+                layer.filled = 0
 
     def state(self, *, whole: bool = False) -> dict[str, Tensor]:
         """Return copies on the CPU of what stays.
 
-        They are named `step{i}.layer{j}.k`, `.v`, `.k.anchor`, `.v.anchor`; anchors are the same in
-        every state after the first chunk. `whole` returns the whole window instead, `.k` and `.v`.
+        They are named `step{i}.layer{j}.k`, `.v`, `.k.anchor`, `.v.anchor`, and what else the
+        windows hold; anchors are the same in every state after the first chunk. `whole` returns
+        the whole window instead, `.k` and `.v`.
         """
         state: dict[str, Tensor] = {}
         for name, layer in self._layers():
@@ -201,20 +312,20 @@ class ConvMemory:
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from a `state()` (not a whole one) of a memory of the same sizes."""
         for name, layer in self._layers():
-            k, v = (
-                torch.cat((state[f"{name}.{p}{ANCHOR}"], state[f"{name}.{p}"]), 1) for p in "kv"
-            )
-            frames, rest = divmod(k.shape[1], layer.tokens_per_frame)
-            if rest or frames not in (0, self.policy.first_chunk):
-                raise ValueError(f"{name} keeps {k.shape[1]} tokens, which no memory does")
-            layer.filled = frames
-            for held, value in zip(layer.filled_part(), (k, v), strict=True):
-                held.copy_(value)
+            try:
+                layer.restore(
+                    {
+                        part: joined((state[f"{name}.{part}{ANCHOR}"], state[f"{name}.{part}"]))
+                        for part in layer.buffers()
+                    }
+                )
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
 
     def _layers(self) -> Iterable[tuple[str, LayerMemory]]:
         for step, bank in self.banks.items():
-            for index, layer in enumerate(bank.layers):
-                yield f"step{step}.layer{index}", layer
+            for index in range(len(bank.layers)):
+                yield f"step{step}.layer{index}", bank.layer(index)
 
 
 def chain_windows(

@@ -11,7 +11,7 @@ D model dim, L text tokens, A audio tokens per latent frame.
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ from liveact_cli.model.attention import (
 from liveact_cli.model.audio_proj import AudioProjection
 from liveact_cli.model.block import Block, Head
 from liveact_cli.model.config import TransformerConfig
-from liveact_cli.model.memory import Bank, ConvMemory, Fold
+from liveact_cli.model.memory import Bank, ConvMemory, Fold, LayerMemory, Storage
 from liveact_cli.model.rope import RopeTable, rope_table
 
 
@@ -86,7 +86,9 @@ class LiveActTransformer(nn.Module):
         self.attend: Callable[..., Tensor] = attend_memory
         self.kernel: Kernel = sdpa
         self.tokens = AllTokens()
+        self.storage = Storage()
         self.memory_type: Callable[..., ConvMemory] = ConvMemory
+        self.facts: dict[str, Any] = {}
         self._ropes: dict[tuple[int, int, int, torch.device], RopeTable] = {}
 
     @property
@@ -104,6 +106,15 @@ class LiveActTransformer(nn.Module):
         self.kernel = kernel
         for block in self._blocks():
             block.cross_attn.kernel = block.audio_attn.kernel = kernel
+
+    def set_storage(self, storage: Storage) -> None:
+        """Keep the memories to come in another way."""
+        self.storage = storage
+        self.memory_type = partial(ConvMemory, storage=storage)
+
+    def kernel_at(self, memory: LayerMemory) -> Kernel:
+        """Return the kernel for the self-attention over one window; others may choose by place."""
+        return self.kernel
 
     # What stays the same over several calls: project it once -----------------------------------
 
@@ -178,7 +189,8 @@ class LiveActTransformer(nn.Module):
 
         def attend(layer: int) -> Attend:
             memory = bank.layer(layer)
-            return partial(self.attend, memory=memory, rope=rope, kernel=self.kernel)
+            kernel = self.kernel_at(memory)
+            return partial(self.attend, memory=memory, rope=rope, kernel=kernel)
 
         t = torch.full((x.shape[0],), time, dtype=torch.float64, device=x.device)
         return self._velocity(x, y, t, context, audio, attend)

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from liveact_cli.core.errors import DeviceError, UsageError, WeightsError
-from liveact_cli.model.attention import Kernel, attend_memory, sdpa
+from liveact_cli.model.attention import Kernel, sdpa
 from liveact_cli.model.memory import LayerMemory
-from liveact_cli.model.rope import RopeTable
+from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.attention_fp8 import cudnn_fp8, emulated
 from liveact_cli.runtime.fp8_numbers import check_device
 
@@ -115,6 +115,9 @@ KERNELS: Final[Mapping[str, tuple[Kernel, Callable[[torch.device], None]]]] = {
     "fp8-emulated": (emulated, _anywhere),
 }
 
+ROUNDED: Final = frozenset({"fp8", "fp8-emulated"})
+"""Kernels that are not exact; never chosen by themselves."""
+
 
 @dataclass(frozen=True)
 class FP8Places:
@@ -134,24 +137,30 @@ class FP8Places:
 
 
 @dataclass(frozen=True)
-class SwitchedAttend:
-    """Self-attention over the memory, in FP8 at some places and exact at the others."""
+class PlacedKernel:
+    """Chooses the self-attention's kernel by place (a `LiveActTransformer.kernel_at`)."""
 
     fp8: Kernel
+    exact: Kernel
     places: FP8Places = field(default_factory=FP8Places)
-    attend: Callable[..., Tensor] = attend_memory
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        memory: LayerMemory,
-        rope: RopeTable,
-        kernel: Kernel,
-        **more: Any,
-    ) -> Tensor:
-        """Attend like the wrapped function, with the kernel of the place."""
-        chosen = self.fp8 if memory in self.places else kernel
-        return self.attend(q, k, v, memory=memory, rope=rope, kernel=chosen, **more)
+    def __call__(self, memory: LayerMemory) -> Kernel:
+        """Return the FP8 kernel at its places, the exact one elsewhere."""
+        return self.fp8 if memory in self.places else self.exact
+
+
+def attend_with(
+    transformer: LiveActTransformer, chosen: Resolved, places: FP8Places | None = None
+) -> None:
+    """Use a kernel in a finished transformer.
+
+    An FP8 kernel serves the self-attention at `places` only (by default everywhere); the context
+    and the sound are short, so they stay exact.
+    """
+    if chosen.name not in ROUNDED:
+        transformer.set_kernel(chosen.kernel)
+        return
+    exact = resolve(AUTO, transformer.device, transformer.dtype).kernel
+    transformer.set_kernel(exact)
+    placed = PlacedKernel(chosen.kernel, exact, places or FP8Places())
+    transformer.kernel_at = placed  # type: ignore[method-assign]

@@ -30,6 +30,7 @@ from liveact_cli.model.memory import Bank
 from liveact_cli.model.transformer import Audio, Context, LiveActTransformer
 from liveact_cli.runtime.orders import (
     Build,
+    ClearMemory,
     End,
     Failed,
     Forget,
@@ -239,7 +240,8 @@ class Crew:
             for member in self._members:
                 member.pipe.send_bytes(b"")
             self._team = parallelize(self.transformer, post.meet(store))
-        self.transformer.memory_type = partial(_LeadMemory, self, self._team)
+        storage = self.transformer.storage
+        self.transformer.memory_type = partial(_LeadMemory, self, self._team, storage=storage)
         forward = self.transformer.forward
         self.transformer.forward = partial(self._forward, forward)  # type: ignore[method-assign]
 
@@ -347,12 +349,17 @@ class _LeadMemory(HeadMemory):
     """Rank 0's heads of a memory; the other ranks hold theirs."""
 
     def __init__(
-        self, crew: Crew, team: Team, *arguments: Any, device: Any, **options: Any
+        self, crew: Crew, team: Team, *arguments: Any, device: Any, storage: Any, **options: Any
     ) -> None:
         self._crew = crew
         self.number = crew.enlist(self, arguments, options)
-        super().__init__(team, *arguments, device=device, **options)
+        super().__init__(team, *arguments, device=device, storage=storage, **options)
         crew.know(self)
+
+    def clear(self) -> None:
+        """Forget everything, on all ranks."""
+        with self._crew.together(ClearMemory(self.number)):
+            super().clear()
 
     def state(self, *, whole: bool = False) -> dict[str, Tensor]:
         """Return what `ConvMemory.state` does, gathered from the ranks."""

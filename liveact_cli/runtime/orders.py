@@ -138,6 +138,17 @@ class LoadMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearMemory:
+    """Take part in `ConvMemory.clear`."""
+
+    number: int
+
+    def run(self, held: Held) -> None:
+        """Forget this rank's heads."""
+        held.memories[self.number].clear()
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """Keep a condition for the calls to come."""
 

@@ -24,7 +24,7 @@ from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.core.sharing import check_heads, shares
 from liveact_cli.model.attention import Kernel
-from liveact_cli.model.memory import ConvMemory, FoldWeights, LayerMemory
+from liveact_cli.model.memory import ConvMemory, FoldWeights, LayerMemory, Storage
 from liveact_cli.model.rope import RopeTable
 from liveact_cli.model.transformer import AllTokens, LiveActTransformer
 from liveact_cli.runtime.fuse import FusedAttend, fuse, unfuse
@@ -158,6 +158,7 @@ class HeadMemory(ConvMemory):
         head_dim: int,
         dtype: torch.dtype,
         device: torch.device,
+        storage: Storage | None = None,
     ) -> None:
         """Allocate this rank's part of a memory of `heads` heads."""
         if tokens_per_frame < team.ranks:
@@ -175,6 +176,7 @@ class HeadMemory(ConvMemory):
             head_dim=head_dim,
             dtype=dtype,
             device=device,
+            storage=storage,
         )
 
     def state(self, *, whole: bool = False) -> dict[str, Tensor]:
@@ -224,7 +226,7 @@ def parallelize(transformer: LiveActTransformer, group: dist.ProcessGroup) -> Te
         unfuse(transformer)
     transformer.attend = partial(attend_shared, team=team, attend=transformer.attend)
     transformer.tokens = SharedTokens(team)
-    transformer.memory_type = partial(HeadMemory, team)
+    transformer.memory_type = partial(HeadMemory, team, storage=transformer.storage)
     if fused is not None:
         # Its attention takes the packed projection, which holds all heads of few tokens; a fused
         # block that finds another one normalises by itself and leaves the rest to it.

@@ -11,11 +11,13 @@ from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.runtime.attention import (
     KERNELS,
     FP8Places,
-    SwitchedAttend,
+    attend_with,
     cudnn_first,
     resolve,
 )
 from liveact_cli.runtime.attention_fp8 import emulated, without_mean
+from liveact_cli.runtime.fuse import fuse
+from liveact_cli.runtime.kernels import eager
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CPU = torch.device("cpu")
@@ -76,9 +78,12 @@ def test_the_choice_is_made_once_and_says_why() -> None:
             resolve(name, CPU, torch.float32)
 
 
-def rollout_error(places: FP8Places) -> float:
+def rollout_error(places: FP8Places, fused: bool = False) -> float:
     subject = CheckpointSubject(GOLDEN / "tiny-liveact")
-    subject.transformer.attend = SwitchedAttend(emulated, places)
+    chosen = resolve("fp8-emulated", CPU, torch.float32)
+    attend_with(subject.transformer, chosen, places)
+    if fused:
+        fuse(subject.transformer, eager)
     result = verify_file(subject, GOLDEN / "golden_rollout.safetensors")
     return max(c.error for c in result.comparisons if c.name.endswith(".latent"))
 
@@ -90,3 +95,4 @@ def test_fp8_attention_is_switched_by_step_and_layer() -> None:
     assert 1e-5 < last_exact < everywhere
     assert 1e-5 < rollout_error(FP8Places(exact_layers=frozenset({0}))) < 0.02
     assert rollout_error(FP8Places(exact_layers=frozenset({0, 1}))) < 1e-5
+    assert rollout_error(FP8Places(), fused=True) == pytest.approx(everywhere, rel=0.3)

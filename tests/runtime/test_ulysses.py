@@ -28,6 +28,8 @@ def test_several_ranks_equal_one_with_an_uneven_split(found) -> None:
     assert max(rank["4"] for rank in found) <= 1e-5
     assert max(rank["2"] for rank in found[:2]) <= 1e-5
     assert max(rank["2 fused"] for rank in found[:2]) <= 1e-5
+    # A sum in another order may put a number on the other side of a rounding edge.
+    assert max(rank["2 fp8"] for rank in found[:2]) <= 1e-2
 
 
 @pytest.mark.multi

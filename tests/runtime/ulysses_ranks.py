@@ -17,7 +17,9 @@ from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.model.config import TransformerConfig
+from liveact_cli.model.memory import Storage
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fuse import FusedBlock, fuse
 from liveact_cli.runtime.kernels import eager
 from liveact_cli.runtime.ulysses import parallelize
@@ -39,6 +41,12 @@ def toy() -> LiveActTransformer:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return model.eval().requires_grad_(False)
+
+
+def fp8_roll_out() -> list[torch.Tensor]:
+    model = toy()
+    model.set_storage(FP8Storage())
+    return roll_out(model)
 
 
 def roll_out(model: LiveActTransformer) -> list[torch.Tensor]:
@@ -65,15 +73,24 @@ def roll_out(model: LiveActTransformer) -> list[torch.Tensor]:
 
 
 def largest_difference(
-    group: dist.ProcessGroup, expected: list[torch.Tensor], *, fused: bool = False
+    group: dist.ProcessGroup,
+    expected: list[torch.Tensor],
+    *,
+    fused: bool = False,
+    storage: Storage | None = None,
 ) -> float:
     model = toy()
+    model.set_storage(storage or Storage())
     if fused:
         fuse(model, eager)
     parallelize(model, group)
     assert isinstance(model.blocks[0].forward, FusedBlock) == fused
     ours = roll_out(model)
-    return max(float((a - b).abs().max()) for a, b in zip(ours, expected, strict=True))
+    return max(
+        float((a.float() - b.float()).abs().max())
+        for a, b in zip(ours, expected, strict=True)
+        if storage is None or a.dtype != torch.float8_e4m3fn
+    )
 
 
 def refusal(group: dist.ProcessGroup) -> str:
@@ -98,6 +115,8 @@ def work(folder: Path, rank: int, ranks: int) -> None:
     if rank < 2:
         found["2"] = largest_difference(pair, expected)
         found["2 fused"] = largest_difference(pair, expected, fused=True)
+        rounded = FP8Storage()
+        found["2 fp8"] = largest_difference(pair, fp8_roll_out(), storage=rounded)
         subject = CheckpointSubject(GOLDEN / "tiny-liveact")
         parallelize(subject.transformer, pair)
         for path in sorted(GOLDEN.glob("golden_rollout*.safetensors")):
