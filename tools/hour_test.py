@@ -185,8 +185,9 @@ def flashes_in(path: Path) -> list[Fraction]:
         for frame in film.decode(video=0):
             assert frame.pts is not None
             assert frame.time_base is not None
-            plane = np.frombuffer(frame.planes[0], np.uint8)
-            if plane[:: max(1, len(plane) // 997)].mean() > 225:
+            plane = frame.planes[0]
+            lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            if lines[:, : frame.width].mean() > 225:
                 times.append(frame.pts * frame.time_base)
     return times
 
