@@ -74,7 +74,7 @@ class WanModel:
         """Return a decoder for one video."""
         side = self._tile_pixels
         tile = None if side is None else max(1, side // self.vae.sizes.spatial_stride)
-        return WanFrameDecoder(self.vae, overlap=self._overlap, tile=tile)
+        return WanFrameDecoder(self.vae.decoder, overlap=self._overlap, tile=tile)
 
     def latent_size(self, size: Size) -> tuple[int, int]:
         """Height and width in latent pixels."""

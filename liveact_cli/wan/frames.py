@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liveact_cli.core.errors import UsageError
-from liveact_cli.wan.vae import WanVae, to_frames
-from liveact_cli.wan.vae_stream import State, StreamDecoder
+from liveact_cli.wan.vae import to_frames
+from liveact_cli.wan.vae_decoder import WanDecoder
+from liveact_cli.wan.vae_stream import State
 
 Frames = Iterator[NDArray[np.uint8]]
 
@@ -47,7 +48,7 @@ class WanFrameDecoder:
 
     def __init__(
         self,
-        vae: WanVae,
+        decoder: WanDecoder,
         *,
         overlap: bool = False,
         tile: int | None = None,
@@ -59,7 +60,7 @@ class WanFrameDecoder:
                 f"tile {tile}, halo {halo}, latents per call {latents_per_call}: must be positive",
                 "a tile of 32 latent pixels is 256 pixels a side",
             )
-        self._vae, self._stream = vae, vae.stream()
+        self._vae = decoder
         self._overlap, self._tile, self._halo = overlap, tile, halo
         self._per_call = latents_per_call
         self._states: dict[str, State] = {}
@@ -123,26 +124,29 @@ class WanFrameDecoder:
     @torch.inference_mode()
     def _step(self, latent: Tensor, first: bool) -> Tensor:
         """Decode `[C, F, h, w]` -> video `[3, T, H, W]` in [-1, 1]; F = 1 where `first`."""
-        stem = self._states.setdefault("stem", {})
-        features = self._stream.stem(self._vae.denormalised(latent), stem)
-        if self._tile is None:
-            body = self._states.setdefault("body", {})
-            return self._stream.body(features, body, first)[0].clamp(-1.0, 1.0)
-        return self._by_tiles(self._stream, features, first)
+        features, state = self._vae.stem(latent, self._states.get("stem", {}))
+        self._states["stem"] = state
+        if self._tile is not None:
+            return self._by_tiles(features, first, self._tile)
+        return self._part("body", features, first).clamp(-1.0, 1.0)
 
-    def _by_tiles(self, stream: StreamDecoder, features: Tensor, first: bool) -> Tensor:
-        assert self._tile is not None
+    def _part(self, name: str, features: Tensor, first: bool) -> Tensor:
+        """Go on with one part of the picture, which has a state of its own."""
+        video, self._states[name] = self._vae.body(features, self._states.get(name, {}), first)
+        return video[0]
+
+    def _by_tiles(self, features: Tensor, first: bool, tile: int) -> Tensor:
         scale = self._vae.sizes.spatial_stride
         height, width = features.shape[-2:]
         rows = []
-        for row in pieces(height, self._tile, self._halo):
+        for row in pieces(height, tile, self._halo):
             across = []
-            for column in pieces(width, self._tile, self._halo):
+            for column in pieces(width, tile, self._halo):
                 seen = features[
                     ..., row.seen_start : row.seen_stop, column.seen_start : column.seen_stop
                 ]
-                state = self._states.setdefault(f"tile {row.start} {column.start}", {})
-                video = stream.body(seen.contiguous(), state, first)[0]
+                name = f"tile {row.start} {column.start}"
+                video = self._part(name, seen.contiguous(), first)
                 top, left = row.start - row.seen_start, column.start - column.seen_start
                 across.append(
                     video[

@@ -1,84 +1,237 @@
-"""The Wan VAE's decoder as a pure function of latents and state.
+"""The Wan VAE's decoder as a pure function: latents and state in, frames and state out.
 
-diffusers' modules hold the weights; their forward keeps its state in a list of tensors, strings
-and None, whose shapes change from call to call. Here the state is one tensor of two frames for
-each causal convolution, all zeros before the stream begins (which is exactly the padding that a
-stream's start sees), so that every call after the first has the same shapes.
+The modules have the names of diffusers' WanDecoder3d and take its tensors; their forward is not
+theirs. The state is one tensor of two frames for each causal convolution, zeros before the stream
+begins (which is exactly the padding that a stream's start sees), so that every call after the
+first has the same inputs and one graph can be compiled. A sum that a convolution leaves open (its
+bias, a residual connection) is closed by the kernel that reads it next.
 
 Shape letters: B batch, C channels, T frames (at the layer's own rate), H, W pixels (at its own
 scale).
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from liveact_cli.runtime.kernels.video import VideoKernels
+from liveact_cli.wan.keymaps import VaeSizes
+
 State = dict[str, Tensor]
 
+_PAST = 2
+"""Frames that a causal convolution remembers: its three taps in time less one."""
 
-class StreamDecoder:
-    """Steps a diffusers WanDecoder3d through a stream; the state belongs to the caller."""
-
-    def __init__(self, decoder: nn.Module) -> None:
-        # Any: diffusers' modules have no types that a checker could follow.
-        self._decoder: Any = decoder
-
-    def stem(self, z_BCTHW: Tensor, state: State) -> Tensor:
-        """First convolution and middle block, at latent resolution; it attends to whole frames."""
-        x = _causal(self._decoder.conv_in, z_BCTHW, state, "conv_in")
-        mid = self._decoder.mid_block
-        x = _residual(mid.resnets[0], x, state, "mid.0")
-        x = mid.attentions[0](x)
-        return _residual(mid.resnets[1], x, state, "mid.1")
-
-    def body(self, x_BCTHW: Tensor, state: State, first: bool) -> Tensor:
-        """The rest, all of it local: features -> video `[B, 3, T', 8H, 8W]`, not clamped."""
-        x = x_BCTHW
-        for level, block in enumerate(self._decoder.up_blocks):
-            for at, resnet in enumerate(block.resnets):
-                x = _residual(resnet, x, state, f"up.{level}.{at}")
-            for sampler in block.upsamplers or ():
-                x = _upsample(sampler, x, state, f"up.{level}.time", first)
-        x = F.silu(self._decoder.norm_out(x))
-        return _causal(self._decoder.conv_out, x, state, "conv_out")
+_COLOURS = 3
 
 
-def _causal(conv: Any, x_BCTHW: Tensor, state: State, name: str) -> Tensor:
-    """A convolution over time that sees its own past: the last two frames of the call before."""
-    past = conv.kernel_size[0] - 1
-    kept = state.get(name)
-    if kept is None:
-        shape = list(x_BCTHW.shape)
-        shape[2] = past
-        kept = x_BCTHW.new_zeros(shape)
-    x = torch.cat([kept, x_BCTHW], dim=2)
-    state[name] = x[:, :, -past:].clone()  # a view would keep all of x alive
-    pad = conv.kernel_size[1] // 2
-    return F.conv3d(x, conv.weight, conv.bias, padding=(0, pad, pad))
+class Open(NamedTuple):
+    """A sum not yet added up: a convolution's result, its bias, a residual."""
+
+    y: Tensor
+    bias: Tensor | None = None
+    skip: Tensor | None = None
 
 
-def _residual(block: Any, x_BCTHW: Tensor, state: State, name: str) -> Tensor:
-    shortcut = block.conv_shortcut(x_BCTHW)
-    x = _causal(block.conv1, F.silu(block.norm1(x_BCTHW)), state, f"{name}.conv1")
-    x = _causal(block.conv2, F.silu(block.norm2(x)), state, f"{name}.conv2")
-    return torch.add(x, shortcut)
+class Norm(nn.Module):
+    """Weights of an RMS-norm over the channels."""
+
+    def __init__(self, width: int, axes: int) -> None:
+        """`axes` counts the axes after the channels, which the stored shape has."""
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width, *[1] * axes))
+
+    @property
+    def scale(self) -> Tensor:
+        """The weights `[C]`, as the kernels want them."""
+        return self.gamma.flatten().float()
 
 
-def _upsample(sampler: Any, x_BCTHW: Tensor, state: State, name: str, first: bool) -> Tensor:
-    """Twice the pixels; twice the frames too where the layer has a `time_conv`.
+class Residual(nn.Module):
+    """Norm, SiLU, convolution, twice, beside a shortcut."""
 
-    The stream's first latent frame is one video frame: it is not doubled, and the time
-    convolution of what follows sees zeros in its place.
-    """
-    x = x_BCTHW
-    if hasattr(sampler, "time_conv") and not first:
-        x = _causal(sampler.time_conv, x, state, name)
-        batch, doubled, frames, *size = x.shape
-        x = x.view(batch, 2, doubled // 2, frames, *size).movedim(1, 3).flatten(2, 3)
-    frames = x.shape[2]
-    x = x.movedim(2, 1).flatten(0, 1)
-    x = F.interpolate(x, scale_factor=2.0, mode="nearest-exact")
-    x = sampler.resample[1](x)
-    return x.view(-1, frames, *x.shape[1:]).movedim(1, 2)
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """A shortcut has weights only where the width changes."""
+        super().__init__()
+        self.norm1, self.conv1 = Norm(inputs, 3), nn.Conv3d(inputs, outputs, 3)
+        self.norm2, self.conv2 = Norm(outputs, 3), nn.Conv3d(outputs, outputs, 3)
+        self.conv_shortcut = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else None
+
+
+class Attention(nn.Module):
+    """One head over the pixels of each frame."""
+
+    def __init__(self, width: int) -> None:
+        """Start with fresh weights."""
+        super().__init__()
+        self.norm = Norm(width, 2)
+        self.to_qkv, self.proj = nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+
+
+class Middle(nn.Module):
+    """What runs at latent resolution and sees whole frames."""
+
+    def __init__(self, width: int) -> None:
+        """Start with fresh weights."""
+        super().__init__()
+        self.resnets = nn.ModuleList(Residual(width, width) for _ in range(2))
+        self.attentions = nn.ModuleList([Attention(width)])
+
+
+class Upsampler(nn.Module):
+    """Twice the pixels and half the channels; twice the frames where there is a `time_conv`."""
+
+    def __init__(self, width: int, time: bool) -> None:
+        """`time` doubles the frames."""
+        super().__init__()
+        self.resample = nn.Sequential(nn.Identity(), nn.Conv2d(width, width // 2, 3, padding=1))
+        self.time_conv = nn.Conv3d(width, 2 * width, (3, 1, 1)) if time else None
+
+
+class UpBlock(nn.Module):
+    """Residual blocks of one scale, and the way to the next."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, upsampler: bool, time: bool) -> None:
+        """The last scale has no upsampler."""
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            Residual(inputs if at == 0 else outputs, outputs) for at in range(blocks)
+        )
+        self.upsamplers = nn.ModuleList([Upsampler(outputs, time)] if upsampler else [])
+
+
+class VideoDecoder(nn.Module):
+    """The decoder's weights under diffusers' names, and the two parts of its run."""
+
+    def __init__(self, sizes: VaeSizes) -> None:
+        """Build with fresh weights (on the meta device: with none)."""
+        super().__init__()
+        widths = [sizes.decoder_base * factor for factor in reversed(sizes.multipliers)]
+        self.conv_in = nn.Conv3d(sizes.latent, widths[0], 3)
+        self.mid_block = Middle(widths[0])
+        blocks, inputs = [], widths[0]
+        for level, outputs in enumerate(widths):
+            upsampler = level < len(widths) - 1
+            time = upsampler and sizes.temporal[::-1][level]
+            blocks.append(UpBlock(inputs, outputs, sizes.res_blocks + 1, upsampler, time))
+            inputs = outputs // 2
+        self.up_blocks = nn.ModuleList(blocks)
+        self.norm_out = Norm(widths[-1], 3)
+        self.conv_out = nn.Conv3d(widths[-1], _COLOURS, 3)
+
+    def stem(self, kernels: VideoKernels, z_BCTHW: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run the first convolution and the middle block, at latent resolution."""
+        walk = _Walk(kernels, state)
+        middle = cast(Middle, self.mid_block)
+        first, second = cast(Iterator[Residual], middle.resnets)
+        x = walk.causal(Open(z_BCTHW), None, self.conv_in, "conv_in")
+        x = Open(
+            _attention(cast(Attention, middle.attentions[0]), walk.residual(x, first, "mid.0"))
+        )
+        return _closed(walk.residual(x, second, "mid.1")), walk.after
+
+    def body(
+        self, kernels: VideoKernels, x_BCTHW: Tensor, state: State, first: bool
+    ) -> tuple[Tensor, State]:
+        """Run the rest, all of it local: features -> video `[B, 3, T', 8H, 8W]`, not clamped.
+
+        The video is float32 at any precision: it costs little there and rounds to bytes better.
+        `first`: `x_BCTHW` is the stream's first latent frame, which becomes one video frame.
+        """
+        walk, x = _Walk(kernels, state), Open(x_BCTHW)
+        for level, block in enumerate(cast(Iterator[UpBlock], self.up_blocks)):
+            for at, residual in enumerate(cast(Iterator[Residual], block.resnets)):
+                x = walk.residual(x, residual, f"up.{level}.{at}")
+            for sampler in cast(Iterator[Upsampler], block.upsamplers):
+                x = walk.upsample(x, sampler, f"up.{level}.time", first)
+        last = walk.causal(x, self.norm_out, self.conv_out, "conv_out")
+        return _sum(last), walk.after
+
+
+class _Walk:
+    """One call through the layers: reads the state before it, gathers the state after it."""
+
+    def __init__(self, kernels: VideoKernels, state: State) -> None:
+        self._kernels, self._before = kernels, state
+        self.after: State = {}
+
+    def causal(self, x: Open, norm: Norm | None, conv: nn.Conv3d, name: str) -> Open:
+        """Run a convolution that sees its own past, behind a norm and SiLU if there is one."""
+        return self._causal(x, norm, conv, name, total=False)[0]
+
+    def _causal(
+        self, x: Open, norm: Norm | None, conv: nn.Conv3d, name: str, total: bool
+    ) -> tuple[Open, Tensor | None]:
+        gamma = None if norm is None else norm.scale
+        past = self._before.get(name)
+        rows, kept, sums = self._kernels.prepare(*x, gamma, past, _PAST, total)
+        assert kept is not None
+        self.after[name] = kept
+        pad = conv.kernel_size[1] // 2
+        return Open(F.conv3d(rows, conv.weight, padding=(0, pad, pad)), _bias(conv)), sums
+
+    def residual(self, x: Open, block: Residual, name: str) -> Open:
+        """Run a residual block; its own sum stays open."""
+        y, skip = self._causal(x, block.norm1, block.conv1, f"{name}.conv1", total=True)
+        y, _ = self._causal(y, block.norm2, block.conv2, f"{name}.conv2", total=False)
+        assert skip is not None
+        assert y.bias is not None
+        if block.conv_shortcut is None:
+            return Open(y.y, y.bias, skip)
+        shortcut = block.conv_shortcut
+        return Open(y.y, y.bias + _bias(shortcut), F.conv3d(skip, shortcut.weight))
+
+    def upsample(self, x: Open, sampler: Upsampler, name: str, first: bool) -> Open:
+        """Twice the pixels; twice the frames too where the layer has a `time_conv`.
+
+        The stream's first latent frame is one video frame: it is not doubled, and the time
+        convolution of what follows sees zeros in its place.
+        """
+        doubled = sampler.time_conv is not None and not first
+        if sampler.time_conv is not None:
+            if first:
+                shape = (*x.y.shape[:2], _PAST, *x.y.shape[3:])
+                self.after[name] = x.y.new_zeros(shape)
+            else:
+                x = self.causal(x, None, sampler.time_conv, name)
+        large = self._kernels.enlarge(*x, doubled)
+        conv = cast(nn.Conv2d, sampler.resample[1])
+        # Frames side by side in the batch: a view where channels come last.
+        y = F.conv2d(large.movedim(2, 1).flatten(0, 1), conv.weight, padding=1)
+        y = torch.unflatten(y, 0, (large.shape[0], large.shape[2])).movedim(1, 2)
+        return Open(y, _bias(conv))
+
+
+def _bias(conv: nn.Conv3d | nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.float()
+
+
+def _sum(x: Open) -> Tensor:
+    """Add up in float32."""
+    value = x.y.float()
+    if x.bias is not None:
+        value = value + x.bias.view(-1, 1, 1, 1)
+    return value if x.skip is None else value + x.skip.float()
+
+
+def _closed(x: Open) -> Tensor:
+    """Add up in float32, and round once."""
+    return _sum(x).to(x.y.dtype)
+
+
+def _attention(layer: Attention, x: Open) -> Tensor:
+    """Attend over the pixels of each frame; channels last, so that projections are matrices."""
+    total = _closed(x)
+    batch, width, frames, height, across = total.shape
+    tokens = total.permute(0, 2, 3, 4, 1).reshape(batch * frames, height * across, width)
+    rows = F.normalize(tokens.float(), dim=-1) * (layer.norm.scale * width**0.5)
+    to_qkv, proj = layer.to_qkv, layer.proj
+    qkv = F.linear(rows.to(tokens.dtype), to_qkv.weight.flatten(1), _bias(to_qkv).to(tokens))
+    q, k, v = qkv.unsqueeze(1).chunk(3, -1)
+    out = F.scaled_dot_product_attention(q, k, v).squeeze(1)
+    out = tokens + F.linear(out, proj.weight.flatten(1), _bias(proj).to(tokens))
+    return out.view(batch, frames, height, across, width).permute(0, 4, 1, 2, 3)

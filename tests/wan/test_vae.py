@@ -13,7 +13,8 @@ from torch import Tensor
 
 from liveact_cli.core.errors import UsageError
 from liveact_cli.wan.frames import RELEASED_OVERLAP, WanFrameDecoder, pieces
-from liveact_cli.wan.vae import LATENT_MEAN, LATENT_STD, WanVae
+from liveact_cli.wan.vae import WanVae
+from liveact_cli.wan.vae_decoder import LATENT_MEAN, LATENT_STD
 
 
 def stream(decoder: WanFrameDecoder, latent: Tensor, cuts: list[int]) -> Tensor:
@@ -59,7 +60,7 @@ def test_encoding_matches_the_released_code(components: Golden, vae: WanVae) -> 
 def test_the_stream_matches_the_released_one_shot(
     components: Golden, vae: WanVae, cuts: list[int]
 ) -> None:
-    video = stream(WanFrameDecoder(vae), components.tensors["vae.latent"][0], cuts)
+    video = stream(WanFrameDecoder(vae.decoder), components.tensors["vae.latent"][0], cuts)
     assert video.shape == (3, 85, 32, 48)
     assert relative(video, components.tensors["vae.decoded"][0]) < 1e-5
 
@@ -69,18 +70,18 @@ def test_the_stream_equals_diffusers(wide: Tensor, vae: WanVae) -> None:
         mean = torch.tensor(LATENT_MEAN).view(16, 1, 1, 1)
         std = torch.tensor(LATENT_STD).view(16, 1, 1, 1)
         whole = vae._model.decode((wide * std + mean)[None]).sample[0]
-    assert relative(stream(WanFrameDecoder(vae), wide, [2, 1]), whole) < 1e-5
+    assert relative(stream(WanFrameDecoder(vae.decoder), wide, [2, 1]), whole) < 1e-5
 
 
 def test_calls_may_be_short(short: Tensor, vae: WanVae) -> None:
     chunks = list(short.split([2, 4, 4], dim=1))
-    at_once = frames(WanFrameDecoder(vae), chunks)
-    one_by_one = frames(WanFrameDecoder(vae, latents_per_call=3), chunks)
+    at_once = frames(WanFrameDecoder(vae.decoder), chunks)
+    one_by_one = frames(WanFrameDecoder(vae.decoder, latents_per_call=3), chunks)
     assert np.abs(at_once - one_by_one).max() <= 1
 
 
 def test_state_does_not_grow(short: Tensor, vae: WanVae) -> None:
-    decoder = WanFrameDecoder(vae)
+    decoder = WanFrameDecoder(vae.decoder)
     sizes = []
     for chunk in short.split([2, 4, 4], dim=1):
         frames(decoder, [chunk])
@@ -92,40 +93,40 @@ def test_state_does_not_grow(short: Tensor, vae: WanVae) -> None:
 @pytest.mark.parametrize("options", [{}, {"overlap": True}, {"tile": 3}])
 def test_a_saved_state_goes_on(short: Tensor, vae: WanVae, options: dict[str, int]) -> None:
     first, second, _ = short.split([2, 4, 4], dim=1)
-    decoder = WanFrameDecoder(vae, **options)
+    decoder = WanFrameDecoder(vae.decoder, **options)
     frames(decoder, [first])
-    resumed = WanFrameDecoder(vae, **options)
+    resumed = WanFrameDecoder(vae.decoder, **options)
     resumed.load_state({name: value.clone() for name, value in decoder.state().items()})
     assert np.array_equal(frames(decoder, [second]), frames(resumed, [second]))
 
 
 def test_overlap_decodes_each_chunk_afresh(components: Golden, vae: WanVae) -> None:
     first, second = components.tensors["vae.latent"][0, :, :10].split([6, 4], dim=1)
-    decoder = WanFrameDecoder(vae, overlap=True)
+    decoder = WanFrameDecoder(vae.decoder, overlap=True)
     assert len(frames(decoder, [first])) == 21
     joined = torch.cat([first[:, -RELEASED_OVERLAP:], second], dim=1)
-    expected = frames(WanFrameDecoder(vae), [joined])[9:]
+    expected = frames(WanFrameDecoder(vae.decoder), [joined])[9:]
     assert np.array_equal(frames(decoder, [second]), expected)
     assert len(expected) == 16
 
 
 def test_tiles_stay_within_two_grey_levels(wide: Tensor, vae: WanVae) -> None:
-    whole = frames(WanFrameDecoder(vae), [wide])
-    tiled = frames(WanFrameDecoder(vae, tile=8), [wide])
+    whole = frames(WanFrameDecoder(vae.decoder), [wide])
+    tiled = frames(WanFrameDecoder(vae.decoder, tile=8), [wide])
     assert np.abs(whole - tiled).max() <= 2
 
 
 def test_tiles_that_see_far_enough_are_exact(components: Golden, vae: WanVae) -> None:
     torch.manual_seed(5)
     strip = torch.randn(16, 2, 2, 36)
-    whole = stream(WanFrameDecoder(vae), strip, [2])
-    tiled = stream(WanFrameDecoder(vae, tile=12, halo=13), strip, [2])
+    whole = stream(WanFrameDecoder(vae.decoder), strip, [2])
+    tiled = stream(WanFrameDecoder(vae.decoder, tile=12, halo=13), strip, [2])
     assert relative(tiled, whole) < 1e-5
 
 
 def test_a_tile_of_nothing_is_refused(vae: WanVae) -> None:
     with pytest.raises(UsageError, match="tile 0"):
-        WanFrameDecoder(vae, tile=0)
+        WanFrameDecoder(vae.decoder, tile=0)
 
 
 @given(length=st.integers(1, 200), side=st.integers(1, 60), halo=st.integers(0, 20))

@@ -1,0 +1,56 @@
+"""Kernels of a causal video decoder: what lies between two convolutions, in one pass over memory.
+
+`video_eager` says in torch's words what every kernel computes, `video_fused` computes it with
+Triton on channels-last tensors. A convolution's bias and the residual connection are added by
+whoever reads the result next, because a pass of its own for each costs as much as the norm.
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from liveact_cli.runtime import kernels
+
+
+class Prepared(NamedTuple):
+    """What a convolution reads, what the next call needs of it, and the sum that it was made of.
+
+    `rows` is `[B, C, past + T, H, W]`, `kept` `[B, C, past, H, W]`, `total` `[B, C, T, H, W]`.
+    """
+
+    rows: Tensor
+    kept: Tensor | None
+    total: Tensor | None
+
+
+class VideoKernels(Protocol):
+    """The functions that both modules have; `video_eager` documents them."""
+
+    name: str
+
+    def prepare(
+        self,
+        y: Tensor,
+        bias: Tensor | None,
+        skip: Tensor | None,
+        gamma: Tensor | None,
+        past: Tensor | None,
+        frames: int,
+        total: bool,
+    ) -> Prepared: ...
+
+    def enlarge(
+        self, y: Tensor, bias: Tensor | None, skip: Tensor | None, doubled: bool
+    ) -> Tensor: ...
+
+
+def resolve(device: torch.device, name: str = "auto") -> VideoKernels:
+    """Choose as `kernels.resolve` does, with the same errors."""
+    if kernels.resolve(device, name).name == "eager":
+        from liveact_cli.runtime.kernels import video_eager
+
+        return video_eager
+    from liveact_cli.runtime.kernels import video_fused
+
+    return video_fused

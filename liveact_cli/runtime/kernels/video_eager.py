@@ -1,0 +1,62 @@
+"""What the video decoder's fused kernels compute, in torch's words.
+
+Shapes: B batch, C channels, T frames, H, W pixels.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from liveact_cli.runtime.kernels.video import Prepared
+
+name: Final = "eager"
+
+
+def prepare(
+    y: Tensor,
+    bias: Tensor | None,
+    skip: Tensor | None,
+    gamma: Tensor | None,
+    past: Tensor | None,
+    frames: int,
+    total: bool,
+) -> Prepared:
+    """Add up, normalise, activate, and set the result behind the frames of the call before.
+
+    `y` and `skip` are `[B, C, T, H, W]`, `bias` and `gamma` `[C]` in float32. Without `gamma` there
+    is no norm and no SiLU. `past` holds the last `frames` frames of the call before; None is a
+    stream's beginning, which sees zeros. `total` asks for the sum too.
+    """
+    value = _sum(y, bias, skip)
+    rows = value
+    if gamma is not None:
+        scale = gamma * y.shape[1] ** 0.5
+        rows = F.silu(F.normalize(value, dim=1) * scale.view(-1, 1, 1, 1))
+    rows, kept = rows.to(y.dtype), None
+    if frames:
+        if past is None:
+            past = rows.new_zeros((*rows.shape[:2], frames, *rows.shape[3:]))
+        rows = torch.cat([past, rows], 2)
+        kept = rows[:, :, -frames:].clone()  # a view would keep all of the rows alive
+    return Prepared(rows, kept, value.to(y.dtype) if total else None)
+
+
+def enlarge(y: Tensor, bias: Tensor | None, skip: Tensor | None, doubled: bool) -> Tensor:
+    """Add up, then repeat every pixel twice each way.
+
+    `doubled` takes `[B, 2·C, T, H, W]` as two frames of C channels each, the earlier one first.
+    Returns `[B, C, T or 2·T, 2·H, 2·W]`.
+    """
+    x = _sum(y, bias, skip).to(y.dtype)
+    if doubled:
+        x = torch.unflatten(x, 1, (2, -1)).movedim(1, 3).flatten(2, 3)
+    return x.repeat_interleave(2, 3).repeat_interleave(2, 4)
+
+
+def _sum(y: Tensor, bias: Tensor | None, skip: Tensor | None) -> Tensor:
+    value = y.float()
+    if bias is not None:
+        value = value + bias.view(-1, 1, 1, 1)
+    return value if skip is None else value + skip.float()

@@ -1,0 +1,87 @@
+"""Compile every Triton kernel for Hopper, as a GPU would get it: no GPU is needed for that.
+
+The interpreter, in which the other tests run, takes more than the compiler does.
+"""
+
+import json
+import sys
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from liveact_cli.runtime.kernels import fused, video_fused
+
+TARGET = GPUTarget("cuda", 90, 32)
+FLOATS = {
+    "bias", "gamma", "scale", "gate", "mul", "add", "cos", "sin", "norm_q", "norm_k",
+}  # fmt: skip
+"""Pointers to float32; the other pointers are bfloat16."""
+NUMBERS = {"eps": "fp32", "root": "fp32"}
+ROW = {"BLOCK": 8192}
+PIXELS = {"ROWS": 32, "BLOCK": 128}
+EVERY = {"HAS_BIAS": True, "HAS_SKIP": True}
+CASES = [
+    (fused, "_residual_norm", {"HAS_Y": True, "HAS_GATE": True, "NORM": True, "FP8": False} | ROW),
+    (fused, "_residual_norm", {"HAS_Y": True, "HAS_GATE": True, "NORM": True, "FP8": True} | ROW),
+    (fused, "_remember", ROW),
+    (fused, "_rms_pair", ROW),
+    (fused, "_gelu", {"ACT": True, "FP8": False, "BLOCK": 16384}),
+    (fused, "_gelu", {"ACT": True, "FP8": True, "BLOCK": 16384}),
+    (fused, "_gelu", {"ACT": False, "FP8": True} | ROW),
+    (fused, "_compress", {"LEARNED": True, "RATIO": 5, "ROWS": 32, "CHANNELS": 32}),
+    (fused, "_compress", {"LEARNED": False, "RATIO": 5, "ROWS": 32, "CHANNELS": 32}),
+    (fused, "_partial_sums", {"ROWS": 128, "CHANNELS": 32}),
+    (video_fused, "_prepare",
+     {"FRAMES": 2, "HAS_PAST": True, "NORM": True, "TOTAL": True} | EVERY | PIXELS),
+    (video_fused, "_prepare",
+     {"FRAMES": 0, "HAS_PAST": False, "NORM": True, "TOTAL": False} | EVERY | PIXELS),
+    (video_fused, "_enlarge", {"DOUBLED": True} | EVERY | PIXELS),
+    (video_fused, "_enlarge", {"DOUBLED": False} | EVERY | PIXELS),
+]  # fmt: skip
+COUNTS = {
+    "tokens", "width", "gate_batch", "mul_batch", "head", "anchor", "folded", "source", "recent",
+    "recent_source", "recent_target", "pixels", "count", "height", "across",
+}  # fmt: skip
+ALSO_COUNTS = {"_residual_norm": {"skip"}, "_remember": {"past"}}
+"""Names that are a tensor's in other kernels."""
+
+
+def kind(kernel: str, argument: str, constants: dict[str, object]) -> str:
+    """Return the type of a kernel's argument."""
+    if argument in constants:
+        return "constexpr"
+    if argument in NUMBERS:
+        return NUMBERS[argument]
+    if argument in COUNTS | ALSO_COUNTS.get(kernel, set()):
+        return "i32"
+    if argument == "out" and constants.get("FP8"):
+        return "*fp8e4nv"
+    if argument == "out" and kernel == "_partial_sums":
+        return "*fp32"
+    if kernel == "_residual_norm" and argument in ("x", "new_x"):
+        return "*fp32"
+    return "*fp32" if argument in FLOATS else "*bf16"
+
+
+def compiled(module: object, name: str, constants: dict[str, object]) -> dict[str, object]:
+    """Compile one kernel with pointers and counts that divide by 16, as they do at our sizes."""
+    kernel = getattr(module, name)
+    names = kernel.arg_names
+    signature = {argument: kind(name, argument, constants) for argument in names}
+    places = {argument: (index,) for index, argument in enumerate(names)}
+    aligned = [a for a, k in signature.items() if k.startswith("*") or a in ("width", "head")]
+    source = ASTSource(
+        kernel,
+        signature,
+        constexprs={places[argument]: value for argument, value in constants.items()},
+        attrs={places[argument]: [["tt.divisibility", 16]] for argument in aligned},
+    )
+    made = triton.compile(source, target=TARGET)
+    lines = made.asm["ptx"].splitlines()
+    wide = [line for line in lines if ".v4." in line and ("ld.global" in line or "st.g" in line)]
+    return {"kernel": name, "bytes": len(made.asm["cubin"]), "wide_accesses": len(wide)}
+
+
+if __name__ == "__main__":
+    json.dump([compiled(*case) for case in CASES], sys.stdout)
