@@ -74,6 +74,12 @@ def render(
     vae_overlap: Annotated[
         bool, typer.Option("--vae-overlap", help="Decode each chunk anew, as the released code.")
     ] = False,
+    decoder: Annotated[
+        str | None, _flag("wan (default), or the smaller taew2_1 or lightvae.", "NAME")
+    ] = None,
+    decoder_weights: Annotated[
+        str | None, _flag("That decoder's file, if not in the model's folder.", "FILE")
+    ] = None,
     gpus: Annotated[str | None, _flag("Share the work among N GPUs of this machine.", "N")] = None,
     tiles: Annotated[
         str | None, _flag("Draw in tiles of N pixels, to save memory: auto, off or N.", "N")
@@ -131,7 +137,8 @@ def render(
         "audio_guidance": audio_guidance, "sampler": sampler, "memory": memory,
         "prompt_granularity": prompt_granularity, "vae_overlap": vae_overlap or None,
         "audio_encoder": audio_encoder and environment.path(audio_encoder), "tiles": tiles,
-        "gpus": gpus,
+        "gpus": gpus, "decoder": decoder,
+        "decoder_weights": decoder_weights and environment.path(decoder_weights),
     }  # fmt: skip
     orders = Orders(preset, prompt, emotion, tuple(action or ()))
     performance = performance_of(environment, script, orders, model)

@@ -39,6 +39,8 @@ class RenderSettings:
     vae_overlap: bool | None = None
     gpus: int | None = None
     device: Literal["cpu", "cuda"] | None = None
+    decoder: Literal["wan", "taew2_1", "lightvae"] | None = None
+    decoder_weights: Path | None = None
     tiles: int | None = None
     """Side of the pieces in which frames are decoded; 0 decodes them whole, None decides itself."""
 
@@ -54,7 +56,7 @@ class RenderSettings:
 
 FULL_ONLY: Final = (
     "audio_guidance", "sampler", "memory", "prompt_granularity", "audio_encoder", "vae_overlap",
-    "gpus", "device", "tiles",
+    "gpus", "device", "tiles", "decoder", "decoder_weights",
 )  # fmt: skip
 """Settings of models like liveact-18b; liveact-mini's weights decide these themselves."""
 

@@ -18,7 +18,9 @@ from liveact_cli.weights.registry import ModelRow
 from liveact_cli.weights.resolve import ResolvedModel
 
 FORMAT: Final = 1
-_ELSEWHERE: Final = ("model", "seed", "audio_encoder", *NOT_IN_THE_RESULT)
+_FILES: Final = ("audio_encoder", "decoder_weights")
+"""Settings that name files: what is in them counts, not where they are."""
+_ELSEWHERE: Final = ("model", "seed", *_FILES, *NOT_IN_THE_RESULT)
 _BLOCK: Final = 1 << 20
 
 
@@ -68,7 +70,7 @@ class RenderPlan:
             for name, value in asdict(self.settings).items()
             if name not in _ELSEWHERE and value not in (None, "")
         }
-        heard = self.settings.audio_encoder
+        files = {name: getattr(self.settings, name) for name in _FILES}
         return {
             "format": FORMAT,
             "liveact": liveact_cli.__version__,
@@ -82,7 +84,7 @@ class RenderPlan:
             "frames": self.frames,
             "settings": settings,
             **({"direction": self.direction} if self.direction else {}),
-            **({"audio_encoder": fingerprint_of(heard)} if heard else {}),
+            **{name: fingerprint_of(path) for name, path in files.items() if path},
         }
 
 

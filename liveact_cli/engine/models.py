@@ -262,6 +262,8 @@ def _load_wan(plan: RenderPlan) -> Speaker:
         cache=plan.cache,
         vae_overlap=bool(settings.vae_overlap),
         tile_pixels=settings.tiles or None,
+        decoder=settings.decoder or "wan",
+        decoder_weights=settings.decoder_weights,
     )
     return WanSpeaker(
         partial(load_shared, model.path, dtype, devices),

@@ -20,7 +20,7 @@ from liveact_cli.media.workfolder import sweep
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import ModelRow
 from liveact_cli.weights.resolve import cache_folder, resolve_model
-from liveact_cli.weights.store import heads_of
+from liveact_cli.weights.store import DECODERS, find_decoder, heads_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +67,7 @@ def prepare(
     settings = settings.without(settings.unused(model.row))
     if settings.gpus is not None and settings.gpus > 1:
         check_heads(heads_of(model.path), settings.gpus)
+    check_decoder(settings, model.path)
     settings = replace(settings, fps=frame_rate(settings.fps))
     picture = load_image(reference)
     sound = AudioSource(audio, settings.start, settings.duration)
@@ -94,6 +95,25 @@ def check_size(size: Size, row: ModelRow) -> None:
             f"{row.name} draws sides that are multiples of {step} pixels, not {size}",
             f"--size {near} is the nearest",
         )
+
+
+def check_decoder(settings: RenderSettings, folder: Path) -> None:
+    """Raise an error for a decoder whose file is missing or that cannot do what is asked of it."""
+    name = settings.decoder or "wan"
+    if name == "wan":
+        if settings.decoder_weights is not None:
+            raise UsageError(
+                f"--decoder-weights {settings.decoder_weights.name}: the decoder wan comes with the"
+                " model",
+                f"say which decoder it is: --decoder {' or '.join(DECODERS)}",
+            )
+        return
+    if name == "taew2_1" and (settings.vae_overlap or settings.tiles):
+        asked = "--vae-overlap" if settings.vae_overlap else f"--tiles {settings.tiles}"
+        raise UsageError(
+            f"{asked} has no effect on --decoder taew2_1", "leave it out: this decoder is small"
+        )
+    find_decoder(folder, name, settings.decoder_weights)
 
 
 def _seed_for(output: Path) -> int:

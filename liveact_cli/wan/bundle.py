@@ -14,12 +14,14 @@ from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.core.units import Size
 from liveact_cli.wan.audio_rows import SpeechEncoder
 from liveact_cli.wan.clip import ClipVision
-from liveact_cli.wan.frames import WanFrameDecoder
+from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDecoder
 from liveact_cli.wan.kept import Kept
 from liveact_cli.wan.text import TextEncoder
+from liveact_cli.wan.tiny_decoder import TinyDecoder
 from liveact_cli.wan.vae import WanVae
+from liveact_cli.wan.vae_decoder import WanDecoder
 from liveact_cli.wan.wav2vec2 import Wav2Vec2
-from liveact_cli.weights.store import WanFiles, find_audio_encoder, wan_files
+from liveact_cli.weights.store import WanFiles, find_audio_encoder, find_decoder, wan_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class WanModel:
         cache: Path | None,
         vae_overlap: bool,
         tile_pixels: int | None,
+        decoder: tuple[str, Path] | None,
     ) -> None:
         self._files, self._device, self._dtype = files, device, dtype
         self._policy = policy
@@ -54,6 +57,7 @@ class WanModel:
             files.text_encoder, files.tokenizer, files.text_len, device, dtype, cache
         )
         self.vae = WanVae(files.vae, device, dtype)
+        self._decoder = _small_decoder(*decoder, device, dtype) if decoder else self.vae.decoder
 
     def see(self, image: Tensor) -> Sight:
         """Encode an image `[3, H, W]` in [-1, 1]; CLIP is let go afterwards."""
@@ -70,11 +74,13 @@ class WanModel:
     def _look(self, image: Tensor) -> Tensor:
         return ClipVision(self._files.image_encoder, self._device, self._dtype).encode(image)
 
-    def frame_decoder(self) -> WanFrameDecoder:
+    def frame_decoder(self) -> LatentDecoder:
         """Return a decoder for one video."""
+        if isinstance(self._decoder, TinyDecoder):
+            return TinyFrameDecoder(self._decoder)
         side = self._tile_pixels
         tile = None if side is None else max(1, side // self.vae.sizes.spatial_stride)
-        return WanFrameDecoder(self.vae.decoder, overlap=self._overlap, tile=tile)
+        return WanFrameDecoder(self._decoder, overlap=self._overlap, tile=tile)
 
     def latent_size(self, size: Size) -> tuple[int, int]:
         """Height and width in latent pixels."""
@@ -92,12 +98,16 @@ def load_wan(
     cache: Path | None = None,
     vae_overlap: bool = False,
     tile_pixels: int | None = None,
+    decoder: str = "wan",
+    decoder_weights: Path | None = None,
 ) -> WanModel:
     """Load the parts around the transformer of the checkpoint in `folder`.
 
     `audio_encoder` is wav2vec2's folder; without it, it is looked for in and beside `folder`.
     `cache` is a folder where the encoders' results are kept. `vae_overlap` decodes as the released
-    code does, `tile_pixels` (a side) in pieces. Raises WeightsError for what is missing or damaged.
+    code does, `tile_pixels` (a side) in pieces. `decoder` other than "wan" draws with a smaller
+    decoder, from its file in `folder` or from `decoder_weights`. Raises WeightsError for what is
+    missing or damaged.
     """
     return WanModel(
         wan_files(folder),
@@ -108,7 +118,18 @@ def load_wan(
         cache=cache,
         vae_overlap=vae_overlap,
         tile_pixels=tile_pixels,
+        decoder=None
+        if decoder == "wan"
+        else (decoder, find_decoder(folder, decoder, decoder_weights)),
     )
+
+
+def _small_decoder(
+    name: str, path: Path, device: torch.device, dtype: torch.dtype
+) -> WanDecoder | TinyDecoder:
+    if name == "taew2_1":
+        return TinyDecoder.from_file(path, device, dtype)
+    return WanDecoder.from_file(path, device, dtype)  # the same layers, fewer channels
 
 
 def _digest(image: Tensor) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liveact_cli.core.errors import UsageError
+from liveact_cli.core.protocols import FrameDecoder
+from liveact_cli.wan.tiny_decoder import TinyDecoder
 from liveact_cli.wan.vae import to_frames
 from liveact_cli.wan.vae_decoder import WanDecoder
 from liveact_cli.wan.vae_stream import State
@@ -18,6 +21,14 @@ Frames = Iterator[NDArray[np.uint8]]
 
 # The released code decodes each chunk afresh behind this many latent frames of the chunk before.
 RELEASED_OVERLAP = 3
+
+
+class LatentDecoder(FrameDecoder, Protocol):
+    """A FrameDecoder that also gives what it draws before it is rounded to bytes."""
+
+    def video(self, latent: Tensor) -> Tensor:
+        """Decode a stream's next latents `[C, F, h, w]` -> `[3, T, H, W]` in [-1, 1]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -157,3 +168,34 @@ class WanFrameDecoder:
                 )
             rows.append(torch.cat(across, dim=-1))
         return torch.cat(rows, dim=-2).clamp(-1.0, 1.0)
+
+
+class TinyFrameDecoder:
+    """LatentDecoder over a TinyDecoder: one causal stream."""
+
+    def __init__(self, decoder: TinyDecoder) -> None:
+        self._decoder = decoder
+        self._state: State = {}
+
+    def decode(self, latent: Tensor) -> Frames:
+        """Decode the next chunk `[C, F, h, w]` -> RGB frames `[H, W, 3]`, in order."""
+        yield from to_frames(self.video(latent))
+
+    @torch.inference_mode()
+    def video(self, latent: Tensor) -> Tensor:
+        """Decode a stream's next latents as `decode` does, before rounding: `[3, T, H, W]`."""
+        video, self._state = self._decoder.step(latent, self._state)
+        return video
+
+    def flush(self) -> Frames:
+        """Nothing: a causal decoder holds no frame back."""
+        return iter(())
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next chunk needs, by name."""
+        return dict(self._state)
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on where `state` was taken."""
+        to, dtype = self._decoder.device, self._decoder.dtype
+        self._state = {name: value.to(to, dtype) for name, value in state.items()}

@@ -8,10 +8,11 @@ Shape letters: C latent channels, F latent frames, h, w latent pixels, T frames 
 rate), D width, H, W pixels (at the layer's own scale).
 """
 
+import math
 from collections.abc import Iterator, Mapping
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from liveact_cli.core.errors import WeightsError
 from liveact_cli.wan import checkpoint
+from liveact_cli.wan.vae_decoder import LATENT_MEAN
 from liveact_cli.wan.vae_stream import State
 
 _STAGES: Final = 3
@@ -65,7 +67,11 @@ class TinyDecoder:
         self.latent, self._stages = _stages(own, origin)
         _check(own, shapes(self.latent, self._stages, self._growths(own)), origin)
         self._strides = self._growths(own)
-        if (made := torch.tensor(self._strides).prod().item()) != TEMPORAL_STRIDE:
+        if self.latent != len(LATENT_MEAN):
+            raise WeightsError(
+                f"{origin} has {self.latent} latent channels; Wan 2.1 has {len(LATENT_MEAN)}", HINT
+            )
+        if (made := math.prod(self._strides)) != TEMPORAL_STRIDE:
             raise WeightsError(
                 f"{origin} makes {made} video frames of a latent frame; Wan 2.1 has"
                 f" {TEMPORAL_STRIDE}",
@@ -82,7 +88,7 @@ class TinyDecoder:
         }
 
     @classmethod
-    def from_file(cls, path: Path, device: torch.device | str, dtype: torch.dtype) -> "TinyDecoder":
+    def from_file(cls, path: Path, device: torch.device | str, dtype: torch.dtype) -> Self:
         """Read a published file (`.pth` or `.safetensors`)."""
         return cls(checkpoint.read_tensors(path), path.name, device, dtype)
 
@@ -94,7 +100,7 @@ class TinyDecoder:
         widths: tuple[int, ...] = (256, 128, 64, 64),
         latent: int = 16,
         strides: tuple[int, ...] = (1, 2, 2),
-    ) -> "TinyDecoder":
+    ) -> Self:
         """Make weights (the published sizes unless told otherwise), for measuring and tests."""
         wanted = shapes(latent, tuple(_places(widths)), strides)
         tensors = {
@@ -134,9 +140,7 @@ class TinyDecoder:
 
     def _conv(self, name: str, x: Tensor) -> Tensor:
         weight = self._tensors[f"{name}.weight"]
-        return F.conv2d(
-            x, weight, self._tensors.get(f"{name}.bias"), padding=weight.shape[-1] // 2
-        )
+        return F.conv2d(x, weight, self._tensors.get(f"{name}.bias"), padding=weight.shape[-1] // 2)
 
     def _growths(self, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
         """Frames that each stage makes of one."""
@@ -146,7 +150,7 @@ class TinyDecoder:
 
 def _places(widths: tuple[int, ...]) -> Iterator[_Stage]:
     numbers = count(_FIRST + 2)  # the first convolution and its ReLU come before
-    for width, next_width in zip(widths, widths[1:], strict=False):
+    for width, next_width in pairwise(widths):
         blocks = tuple(next(numbers) for _ in range(_BLOCKS))
         next(numbers)  # the upsampler has no weights
         yield _Stage(blocks, next(numbers), next(numbers), width, next_width)

@@ -123,7 +123,10 @@ class WanDecoder:
 
     def scaled(self, latent: Tensor) -> Tensor:
         """Normalised latents `[C, F, h, w]` -> those of the VAE, `[1, C, F, h, w]` in float32."""
-        return (latent.to(self.device, torch.float32) * self._std + self._mean)[None]
+        return (
+            latent.to(self.device, torch.promote_types(latent.dtype, torch.float32)) * self._std
+            + self._mean
+        )[None]
 
     def stem(self, latent: Tensor, state: State) -> tuple[Tensor, State]:
         """Normalised latents `[C, F, h, w]` -> features at latent resolution, and the new state."""

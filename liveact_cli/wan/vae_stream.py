@@ -47,7 +47,7 @@ class Norm(nn.Module):
     @property
     def scale(self) -> Tensor:
         """The weights `[C]`, as the kernels want them."""
-        return self.gamma.flatten().float()
+        return _wide(self.gamma.flatten())
 
 
 class Residual(nn.Module):
@@ -125,12 +125,10 @@ class VideoDecoder(nn.Module):
     def stem(self, kernels: VideoKernels, z_BCTHW: Tensor, state: State) -> tuple[Tensor, State]:
         """Run the first convolution and the middle block, at latent resolution."""
         walk = _Walk(kernels, state)
-        middle = cast(Middle, self.mid_block)
-        first, second = cast(Iterator[Residual], middle.resnets)
+        first, second = cast(Iterator[Residual], self.mid_block.resnets)
+        attention = cast(Attention, self.mid_block.attentions[0])
         x = walk.causal(Open(z_BCTHW), None, self.conv_in, "conv_in")
-        x = Open(
-            _attention(cast(Attention, middle.attentions[0]), walk.residual(x, first, "mid.0"))
-        )
+        x = Open(_attention(attention, walk.residual(x, first, "mid.0")))
         return _closed(walk.residual(x, second, "mid.1")), walk.after
 
     def body(
@@ -148,7 +146,7 @@ class VideoDecoder(nn.Module):
             for sampler in cast(Iterator[Upsampler], block.upsamplers):
                 x = walk.upsample(x, sampler, f"up.{level}.time", first)
         last = walk.causal(x, self.norm_out, self.conv_out, "conv_out")
-        return _sum(last), walk.after
+        return _sum(last).float(), walk.after
 
 
 class _Walk:
@@ -207,15 +205,20 @@ class _Walk:
 
 def _bias(conv: nn.Conv3d | nn.Conv2d) -> Tensor:
     assert conv.bias is not None
-    return conv.bias.float()
+    return _wide(conv.bias)
 
 
 def _sum(x: Open) -> Tensor:
     """Add up in float32."""
-    value = x.y.float()
+    value = _wide(x.y)
     if x.bias is not None:
         value = value + x.bias.view(-1, 1, 1, 1)
-    return value if x.skip is None else value + x.skip.float()
+    return value if x.skip is None else value + _wide(x.skip)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return low precisions as float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _closed(x: Open) -> Tensor:
@@ -228,7 +231,7 @@ def _attention(layer: Attention, x: Open) -> Tensor:
     total = _closed(x)
     batch, width, frames, height, across = total.shape
     tokens = total.permute(0, 2, 3, 4, 1).reshape(batch * frames, height * across, width)
-    rows = F.normalize(tokens.float(), dim=-1) * (layer.norm.scale * width**0.5)
+    rows = F.normalize(_wide(tokens), dim=-1) * (layer.norm.scale * width**0.5)
     to_qkv, proj = layer.to_qkv, layer.proj
     qkv = F.linear(rows.to(tokens.dtype), to_qkv.weight.flatten(1), _bias(to_qkv).to(tokens))
     q, k, v = qkv.unsqueeze(1).chunk(3, -1)

@@ -16,6 +16,9 @@ IMAGE_ENCODER: Final = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 AUDIO_FOLDER: Final = "chinese-wav2vec2-base"
 AUDIO_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 
+DECODERS: Final = {"taew2_1": "taew2_1", "lightvae": "lightvaew2_1"}
+"""Decoders beside the VAE's own, for the same latents, and the stems of their published files."""
+
 DOWNLOAD_HINT: Final = "get them with `liveact model download liveact-18b` (55 GB)"
 
 
@@ -66,6 +69,26 @@ def find_audio_encoder(folder: Path, given: Path | None = None) -> Path:
     raise WeightsError(
         f"there is no wav2vec2 model in {folder} or beside it",
         "--audio-encoder names its folder; `liveact model download` fetches it",
+    )
+
+
+def find_decoder(folder: Path, decoder: str, given: Path | None = None) -> Path:
+    """Return the file of a decoder by its name in `DECODERS`: `given`, or the published file's name
+    in `folder`. Raises WeightsError when there is none.
+    """
+    stem = DECODERS[decoder]
+    if given is not None:
+        if not given.is_file():
+            raise WeightsError(
+                f"{given} is no file with the decoder {decoder}", f"it is published as {stem}.pth"
+            )
+        return given
+    for suffix in (".safetensors", ".pth"):
+        if (path := folder / f"{stem}{suffix}").is_file():
+            return path
+    raise WeightsError(
+        f"{folder} lacks {stem}.safetensors or {stem}.pth, which --decoder {decoder} needs",
+        "--decoder-weights FILE names it elsewhere; --decoder wan needs no more than is here",
     )
 
 

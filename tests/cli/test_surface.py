@@ -11,6 +11,7 @@ SURFACE = {
         "--start", "--duration", "--face", "--crf", "--label", "--dry-run", "--json", "--force",
         "-q --quiet", "-v --verbose", "--audio-guidance", "--sampler", "--memory",
         "--prompt-granularity", "--audio-encoder", "--vae-overlap", "--tiles", "--gpus",
+        "--decoder", "--decoder-weights",
         "--resume", "--state-every", "--keep-state", "--progress-file", "--events",
     },
     "inspect": {"VIDEO", "--json"},

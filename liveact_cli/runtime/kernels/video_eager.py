@@ -56,7 +56,7 @@ def enlarge(y: Tensor, bias: Tensor | None, skip: Tensor | None, doubled: bool) 
 
 
 def _sum(y: Tensor, bias: Tensor | None, skip: Tensor | None) -> Tensor:
-    value = y.float()
+    value = y.to(torch.promote_types(y.dtype, torch.float32))
     if bias is not None:
         value = value + bias.view(-1, 1, 1, 1)
-    return value if skip is None else value + skip.float()
+    return value if skip is None else value + skip.to(value)
