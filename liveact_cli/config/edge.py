@@ -105,10 +105,10 @@ class _Edge(BaseModel):
     prompt_granularity: Literal["frame", "chunk"] | None = None
     audio_encoder: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     vae_overlap: bool | None = None
-    decoder: Literal["wan", "taew2_1", "lightvae"] | None = None
-    decoder_weights: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     gpus: Annotated[int, Field(ge=1, le=64)] | None = None
     device: Literal["cpu", "cuda"] | None = None
+    decoder: Literal["wan", "taew2_1", "lightvae"] | None = None
+    decoder_weights: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     tiles: Annotated[int | None, BeforeValidator(_tiles), AfterValidator(_side)] = None
 
 
