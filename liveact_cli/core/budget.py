@@ -1,20 +1,40 @@
-"""Say the bytes before allocating them: what decoding needs on the device, part by part.
+"""Say the bytes before allocating them: what decoding needs on the device and on the host.
 
-S tokens per latent frame, D model width, W tokens of the window. The memory's formula is the
-paper's; the peak of the activations is an estimate for torch's own kernels.
+S tokens per latent frame, D model width, W tokens of the window. Weights, memory and context are
+exact; what a block or the VAE holds while it runs is an estimate for torch's own kernels.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from liveact_cli.core.geometry import MemoryPolicy
-from liveact_cli.core.units import format_bytes
+from liveact_cli.core.units import Size, format_bytes
 
-FLOAT32 = 4
-KEYS_AND_VALUES = 2
-ALIGNMENT = 256
+FLOAT32: Final = 4
+KEYS_AND_VALUES: Final = 2
+ALIGNMENT: Final = 256
 """Offloaded tensors begin at multiples of these bytes."""
-PLACES = 2
+PLACES: Final = 2
 """Places on the device between which offloaded layers take turns."""
+FP8_MULTIPLE: Final = 16
+"""Tensor cores take e4m3 matrices whose sides are multiples of this."""
+FP8_EDGE_BLOCKS: Final = 1
+"""Blocks at either end whose linear layers are never rounded."""
+RESERVE: Final = 1_500_000_000
+"""What CUDA's libraries, its graphs and fragments between tensors take of a card."""
+PROCESS: Final = 3_000_000_000
+"""Host memory of a process with torch and CUDA's libraries, its pictures and frames included."""
+HALO: Final = 48
+"""Pixels that a tile of the VAE sees around itself (see `wan.frames`)."""
+VAE_TENSORS: Final = 6.1
+"""Tensors of the VAE's widest kind that are alive at once while it decodes (measured)."""
+VAE_STATE_FRAMES: Final = 24.7
+"""Its state between chunks, in frames of the widest kind (measured)."""
+
+Precision = Literal["fp32", "bf16", "fp8"]
+Offload = Literal["none", "cache", "blocks", "all"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Budget:
-    """Everything that lies on the device at once."""
+    """Everything that lies in one place at once."""
 
     parts: tuple[Part, ...]
 
@@ -42,76 +62,266 @@ class Budget:
 
     def __str__(self) -> str:
         """Write it for people: `77.1 GB (weights 37.3 GB, memory 40.3 GB)`."""
-        return f"{format_bytes(self.total)} ({', '.join(map(str, self.parts))})"
+        named = ", ".join(str(part) for part in self.parts if part.nbytes)
+        return f"{format_bytes(self.total)} ({named})"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where and how exactly a model computes: everything that decides the bytes.
+
+    `kv_precision` "bf16" keeps the memory in the precision of the arithmetic. `offload` says what
+    lies in the host's memory: the memory ("cache"), the blocks' weights, or both ("all").
+    `latents_per_call` and `tile` (pixels a side) cut up the VAE's work.
+    """
+
+    precision: Precision = "bf16"
+    kv_precision: Precision = "bf16"
+    offload: Offload = "none"
+    gpus: int = 1
+    latents_per_call: int = 8
+    tile: int | None = None
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of a number that nothing rounds."""
+        return FLOAT32 if self.precision == "fp32" else 2
+
+    @property
+    def blocks_offloaded(self) -> bool:
+        """Whether the blocks' weights lie in the host's memory."""
+        return self.offload in ("blocks", "all")
+
+    @property
+    def cache_offloaded(self) -> bool:
+        """Whether the memory lies in the host's memory."""
+        return self.offload in ("cache", "all")
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        weights = self.precision
+        kept = weights if self.kv_precision == "bf16" and weights == "fp32" else self.kv_precision
+        exactly = f"{weights} weights and memory"
+        if kept != weights:
+            exactly = f"{weights} weights, {kept} memory"
+        away = {"none": "nothing", "cache": "memory", "blocks": "weights"}
+        gpus = f"{self.gpus} GPU{'s' * (self.gpus > 1)}"
+        return f"{exactly}, {away.get(self.offload, 'both')} offloaded, {gpus}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSizes:
+    """Numbers in the weights of one block, by when they are needed.
+
+    Every step needs `step` (and `step_float32`, never rounded), a new prompt `context`; `resident`
+    is never offloaded. `rounded` are the shapes (outputs, inputs) that FP8 rounds, all in `step`.
+    """
+
+    step: int
+    step_float32: int
+    context: int
+    resident: int
+    rounded: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class DecodeSizes:
     """The sizes that decide the bytes of decoding.
 
-    `parameters` follow the arithmetic's precision (`value_bytes` each), `float32_parameters` do
-    not. `steps` counts the memory's banks, `silent_steps` those that audio guidance adds.
-    `context_tokens` counts text and image tokens, `audio_tokens` those of one latent frame.
+    `ends` are the numbers in the weights outside the blocks, `ends_float32` those of them that
+    stay float32. `steps` counts the memory's banks, `silent_steps` those that audio guidance adds.
+    `text_tokens`, `image_tokens` and `audio_tokens` (of one latent frame) are attended to; a chunk
+    has `texts` texts.
     """
 
     policy: MemoryPolicy
     tokens_per_frame: int
     dim: int
     ffn_dim: int
+    heads: int
     layers: int
-    parameters: int
-    float32_parameters: int
-    context_tokens: int
+    ends: int
+    ends_float32: int
+    block: BlockSizes
+    text_tokens: int
+    image_tokens: int
     audio_tokens: int
+    texts: int = 1
     steps: int = 3
     silent_steps: int = 0
-    value_bytes: int = 2
 
 
-def weight_bytes(sizes: DecodeSizes) -> int:
-    """Return the bytes of the transformer's weights."""
-    return sizes.parameters * sizes.value_bytes + sizes.float32_parameters * FLOAT32
+@dataclass(frozen=True, slots=True)
+class CodecSizes:
+    """The sizes of what stands around the transformer: bytes of weights, and the video's size."""
+
+    size: Size
+    vae: int
+    text_encoder: int
+    image_encoder: int
+    audio_encoder: int
+    vae_channels: int = 96
 
 
-def memory_bytes(sizes: DecodeSizes) -> int:
+# The transformer ---------------------------------------------------------------------------------
+
+
+def step_bytes(sizes: DecodeSizes, layout: Layout, *, edge: bool = False) -> int:
+    """Return the bytes of what every step needs of one block; one at the `edge` is not rounded."""
+    block, value = sizes.block, layout.value_bytes
+    whole = block.step * value + block.step_float32 * FLOAT32
+    if layout.precision != "fp8" or edge:
+        return whole
+    fit = [s for s in block.rounded if not (s[0] % FP8_MULTIPLE or s[1] % FP8_MULTIPLE)]
+    return whole - sum(rows * columns * (value - 1) - rows * FLOAT32 for rows, columns in fit)
+
+
+def weight_bytes(sizes: DecodeSizes, layout: Layout) -> int:
+    """Return the bytes of the transformer's weights, wherever they lie."""
+    return end_bytes(sizes, layout) + block_bytes(sizes, layout)
+
+
+def end_bytes(sizes: DecodeSizes, layout: Layout) -> int:
+    """Return the bytes of the weights that are never offloaded."""
+    value = layout.value_bytes
+    resident = sizes.layers * sizes.block.resident * value
+    return sizes.ends * value + sizes.ends_float32 * FLOAT32 + resident
+
+
+def block_bytes(sizes: DecodeSizes, layout: Layout) -> int:
+    """Return the bytes of the weights that can be offloaded."""
+    edges = min(sizes.layers, 2 * FP8_EDGE_BLOCKS)
+    steps = edges * step_bytes(sizes, layout, edge=True)
+    steps += (sizes.layers - edges) * step_bytes(sizes, layout)
+    return steps + sizes.layers * sizes.block.context * layout.value_bytes
+
+
+def places_bytes(sizes: DecodeSizes, layout: Layout) -> int:
+    """Return the bytes of the places for offloaded blocks on the device."""
+    context = sizes.block.context * layout.value_bytes
+    return PLACES * (step_bytes(sizes, layout, edge=True) + context)
+
+
+def window_bytes(sizes: DecodeSizes, layout: Layout) -> int:
+    """Return the bytes of the window of one layer at one step, of all heads."""
+    tokens = sizes.policy.window * sizes.tokens_per_frame
+    if layout.kv_precision == "fp8":
+        return tokens * KEYS_AND_VALUES * (sizes.dim + sizes.heads * FLOAT32)
+    return tokens * KEYS_AND_VALUES * sizes.dim * layout.value_bytes
+
+
+def memory_bytes(sizes: DecodeSizes, layout: Layout) -> int:
     """Return the bytes of the ConvKV memory; they do not depend on the recording's length.
 
     steps x layers x window x S x D x (K and V): 40.3 GB for liveact-18b at 416x720 in bfloat16.
     """
-    banks = sizes.steps + sizes.silent_steps
-    window = sizes.policy.window * sizes.tokens_per_frame * sizes.dim
-    return banks * sizes.layers * window * KEYS_AND_VALUES * sizes.value_bytes
+    return (sizes.steps + sizes.silent_steps) * sizes.layers * window_bytes(sizes, layout)
 
 
-def context_bytes(sizes: DecodeSizes) -> int:
+def context_bytes(sizes: DecodeSizes, layout: Layout) -> int:
     """Return the bytes of the projected text, picture and sound of one chunk."""
     frames = max(sizes.policy.first_chunk - 1, sizes.policy.chunk)
     heard = frames * sizes.audio_tokens * (2 if sizes.silent_steps else 1)
-    tokens = sizes.context_tokens + heard
-    return sizes.layers * tokens * sizes.dim * KEYS_AND_VALUES * sizes.value_bytes
+    tokens = sizes.texts * sizes.text_tokens + sizes.image_tokens + heard
+    return sizes.layers * tokens * sizes.dim * KEYS_AND_VALUES * layout.value_bytes
 
 
-def activation_bytes(sizes: DecodeSizes) -> int:
+def activation_bytes(sizes: DecodeSizes, layout: Layout) -> int:
     """Return the peak of what one block holds while it runs (torch's own kernels, nothing fused).
 
     Either the rotation of the window's keys (float32: the keys, their swapped pairs, two partial
     results) beside q, k and v, or the feed-forward's hidden layer, whichever is larger.
     """
-    policy, size, value = sizes.policy, sizes.tokens_per_frame * sizes.dim, sizes.value_bytes
+    policy, size, value = sizes.policy, sizes.tokens_per_frame * sizes.dim, layout.value_bytes
     chunk, window = max(policy.first_chunk, policy.chunk) * size, policy.window * size
-    residual = chunk * FLOAT32
+    residual, hidden = chunk * FLOAT32, chunk * sizes.ffn_dim // sizes.dim
     attention = chunk * 6 * value + window * (4 * FLOAT32 + value)
-    feed_forward = chunk * value + 2 * chunk * sizes.ffn_dim // sizes.dim * value
+    if layout.kv_precision == "fp8":  # the window as it is read
+        attention += window * KEYS_AND_VALUES * value
+    feed_forward = chunk * value + 2 * hidden * value
+    if layout.precision == "fp8":  # rounding the hidden layer
+        feed_forward += 4 * hidden * FLOAT32
     return 2 * residual + max(attention, feed_forward)
 
 
-def decode_budget(sizes: DecodeSizes) -> Budget:
-    """Return what decoding takes, before anything is loaded."""
+# What stands around it ---------------------------------------------------------------------------
+
+
+def vae_bytes(codecs: CodecSizes, layout: Layout) -> int:
+    """Return the bytes of the VAE: its weights, its state, and its peak while it decodes."""
+    width, height = codecs.size
+    frame = codecs.vae_channels * width * height * layout.value_bytes
+    seen = whole = 1.0
+    if layout.tile is not None:
+        for side in codecs.size:
+            pieces = math.ceil(side / layout.tile)
+            share = min(1.0, (side / pieces + 2 * HALO) / side)
+            seen, whole = seen * share, whole * share * pieces
+    state = VAE_STATE_FRAMES * frame * whole
+    return codecs.vae + round(state + VAE_TENSORS * 4 * layout.latents_per_call * frame * seen)
+
+
+def decode_budget(sizes: DecodeSizes, layout: Layout, codecs: CodecSizes | None = None) -> Budget:
+    """Return what lies on the first device while chunks are made.
+
+    Without `codecs` only the transformer's share.
+    """
+    weights = weight_bytes(sizes, layout)
+    if layout.blocks_offloaded:
+        weights = end_bytes(sizes, layout) + places_bytes(sizes, layout)
+    memory = memory_bytes(sizes, layout)
+    if layout.cache_offloaded:
+        memory = PLACES * window_bytes(sizes, layout)
+    parts = [
+        Part("weights", weights),
+        Part("memory", memory // layout.gpus),
+        Part("context", context_bytes(sizes, layout)),
+        Part("activations", activation_bytes(sizes, layout) // layout.gpus),
+    ]
+    if codecs is not None:
+        parts += [
+            Part("VAE", vae_bytes(codecs, layout)),
+            Part("audio encoder", codecs.audio_encoder),
+            Part("reserve", RESERVE),
+        ]
+    return Budget(tuple(parts))
+
+
+def encoder_budget(codecs: CodecSizes) -> Budget:
+    """Return what lies on the device while text and picture are encoded, before the rest comes."""
     return Budget(
         (
-            Part("weights", weight_bytes(sizes)),
-            Part("memory", memory_bytes(sizes)),
-            Part("context", context_bytes(sizes)),
-            Part("activations", activation_bytes(sizes)),
+            Part("text encoder", codecs.text_encoder),
+            Part("VAE", codecs.vae),
+            Part("audio encoder", codecs.audio_encoder),
+            Part("reserve", RESERVE),
         )
     )
+
+
+def host_budget(sizes: DecodeSizes, layout: Layout, *, saving: bool = True) -> Budget:
+    """Return what lies in the host's memory, of all processes together.
+
+    `saving` counts the state that a render keeps to go on from after a crash.
+    """
+    memory, policy = memory_bytes(sizes, layout), sizes.policy
+    state = memory * policy.first_chunk // policy.window if saving else 0
+    offloaded = layout.gpus * block_bytes(sizes, layout) if layout.blocks_offloaded else 0
+    return Budget(
+        (
+            Part("processes", layout.gpus * PROCESS),
+            Part("weights", offloaded),
+            Part("memory", memory if layout.cache_offloaded else 0),
+            Part("saved state", state),
+        )
+    )
+
+
+def smaller_vae(layout: Layout) -> Iterator[Layout]:
+    """Yield a layout with ever fewer latent frames in one call of the VAE, which is exact.
+
+    Tiles are not tried: each keeps a state of its own, halo included, which takes more than they
+    save once a call is a single latent frame.
+    """
+    for latents in (8, 4, 2, 1):
+        yield replace(layout, latents_per_call=latents)

@@ -1,7 +1,13 @@
 """The sizes of a transformer: one frozen record describes the 18 B model and liveact-mini alike."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
+
+from liveact_cli.core.budget import BlockSizes, DecodeSizes
+from liveact_cli.core.geometry import MemoryPolicy
+
+IMAGE_TOKENS: Final = 257
+"""What CLIP's ViT-H gives for a picture."""
 
 Patch = tuple[int, int, int]
 
@@ -84,17 +90,32 @@ class TransformerConfig:
 
         Float32 stays what the residual stream follows (see `runtime.loader.KEEP_FLOAT32`).
         """
+        block, (ends, ends_float32) = self.block_sizes(), self._ends()
+        each = block.step + block.context + block.resident
+        return ends + self.layers * each, ends_float32 + self.layers * block.step_float32
+
+    def block_sizes(self) -> BlockSizes:
+        """Return the numbers in the weights of one block."""
+        d, ffn = self.dim, self.ffn_dim
+        rounded = (
+            (3 * d, d), (d, d),  # self-attention: qkv, o
+            (d, d), (d, d),  # text: q, o
+            (d, d), (d, d),  # sound: q, o
+            (ffn, d), (d, ffn),
+        )  # fmt: skip
+        return BlockSizes(
+            step=sum(_linear(inputs, outputs) for outputs, inputs in rounded) + 3 * d,
+            step_float32=6 * d + 2 * d + (2 * d if self.audio_input_norm else 0),
+            context=(_linear(d, 2 * d) + d) * (2 if self.image_dim else 1),
+            resident=2 * self.fold_ratio * d + _linear(self.audio_dim, 2 * d),
+            rounded=rounded,
+        )
+
+    def _ends(self) -> tuple[int, int]:
         d, patch = self.dim, self.patch[0] * self.patch[1] * self.patch[2]
         row = self.audio_rows * self.audio_layers * self.audio_channels
         hidden, heard = self.audio_hidden, self.audio_tokens * self.audio_dim
         image = self.image_dim
-        block = (
-            _linear(d, 3 * d) + 2 * d + _linear(d, d) + 2 * self.fold_ratio * d  # self-attention
-            + 2 * _linear(d, d) + _linear(d, 2 * d) + 2 * d  # text
-            + ((_linear(d, 2 * d) + d) if image else 0)
-            + 2 * _linear(d, d) + _linear(self.audio_dim, 2 * d)  # sound
-            + _linear(d, self.ffn_dim) + _linear(self.ffn_dim, d)
-        )  # fmt: skip
         ends = (
             _linear(self.in_dim * patch, d) + _linear(d, self.out_dim * patch)
             + _linear(self.text_dim, d) + _linear(d, d)
@@ -102,9 +123,36 @@ class TransformerConfig:
             + _linear(row, hidden) + _linear(hidden, hidden) + _linear(hidden, heard)
             + (2 * self.audio_dim if self.audio_norm else 0)
         )  # fmt: skip
-        float32_block = 6 * d + 2 * d + (2 * d if self.audio_input_norm else 0)
-        float32_ends = _linear(self.freq_dim, d) + _linear(d, d) + _linear(d, 6 * d) + 2 * d
-        return ends + self.layers * block, float32_ends + self.layers * float32_block
+        return ends, _linear(self.freq_dim, d) + _linear(d, d) + _linear(d, 6 * d) + 2 * d
+
+    def decode_sizes(
+        self,
+        policy: MemoryPolicy,
+        latent_size: tuple[int, int],
+        *,
+        texts: int = 1,
+        steps: int = 3,
+        silent_steps: int = 0,
+    ) -> DecodeSizes:
+        """Return what decides the bytes of decoding latents of `(h, w)`."""
+        ends, ends_float32 = self._ends()
+        return DecodeSizes(
+            policy=policy,
+            tokens_per_frame=self.tokens_per_frame(*latent_size),
+            dim=self.dim,
+            ffn_dim=self.ffn_dim,
+            heads=self.heads,
+            layers=self.layers,
+            ends=ends,
+            ends_float32=ends_float32,
+            block=self.block_sizes(),
+            text_tokens=self.text_len,
+            image_tokens=IMAGE_TOKENS if self.image_dim else 0,
+            audio_tokens=self.audio_tokens,
+            texts=texts,
+            steps=steps,
+            silent_steps=silent_steps,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as stored in a weights file's metadata."""

@@ -88,7 +88,9 @@ class LiveActTransformer(nn.Module):
         self.tokens = AllTokens()
         self.storage = Storage()
         self.memory_type: Callable[..., ConvMemory] = ConvMemory
+        # What others have applied from outside: for records, and to be kept as long as this.
         self.facts: dict[str, Any] = {}
+        self.attached: dict[str, Any] = {}
         self._ropes: dict[tuple[int, int, int, torch.device], RopeTable] = {}
 
     @property

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from liveact_cli.core.budget import FP8_EDGE_BLOCKS, FP8_MULTIPLE
 from liveact_cli.model.block import Block
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.fp8_numbers import (
     E4M3,
-    MULTIPLE,
     Quantised,
     quantise_rows,
     scaled_matmul,
@@ -31,9 +31,6 @@ CANDIDATES: Final = (
     "audio_attn.q", "audio_attn.o", "ffn.0", "ffn.2",
 )  # fmt: skip
 """The linear layers of a block that every step runs over every token."""
-
-EDGE_BLOCKS: Final = 1
-"""Blocks at either end that keep their precision."""
 
 ERROR_LIMIT: Final = 0.08
 """Largest relative error of a layer's output; e4m3 rows of Gaussian numbers give about 0.04."""
@@ -63,7 +60,7 @@ class FP8Plan:
 
 
 def plan_fp8(
-    config: TransformerConfig, edge_blocks: int = EDGE_BLOCKS, limit: float = ERROR_LIMIT
+    config: TransformerConfig, edge_blocks: int = FP8_EDGE_BLOCKS, limit: float = ERROR_LIMIT
 ) -> FP8Plan:
     """Choose the layers by their place and their shape, before any weight is read."""
     with torch.device("meta"):
@@ -77,7 +74,7 @@ def plan_fp8(
             assert isinstance(linear, nn.Linear)
             if edge:
                 kept[name] = "first or last block"
-            elif linear.in_features % MULTIPLE or linear.out_features % MULTIPLE:
+            elif linear.in_features % FP8_MULTIPLE or linear.out_features % FP8_MULTIPLE:
                 kept[name] = f"{linear.out_features}x{linear.in_features}: no multiples of 16"
             else:
                 names.append(name)

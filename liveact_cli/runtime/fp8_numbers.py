@@ -18,9 +18,6 @@ E4M3 = torch.float8_e4m3fn
 E4M3_MAX = torch.finfo(E4M3).max
 """448: 1.75 times 2 to the 8th."""
 
-MULTIPLE = 16
-"""Tensor cores take e4m3 matrices whose K and N are multiples of this; M is free."""
-
 _FIRST_CAPABILITY = (8, 9)
 
 

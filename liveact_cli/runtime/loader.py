@@ -106,8 +106,11 @@ def load_transformer(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     fp8: FP8Plan | None = None,
+    blocks: torch.device | str | None = None,
 ) -> LiveActTransformer:
     """Load a released checkpoint folder, strictly: nothing may be missing or left over.
+
+    `blocks` is where the blocks' weights go, if not to `device` too.
 
     The layers that `fp8` names are rounded one by one as they come, so that their old precision
     is never whole in memory; the rounded ones are kept in the folder for the next time.
@@ -128,12 +131,13 @@ def load_transformer(
                       for name in fp8.names}  # fmt: skip
             rounded = stack.enter_context(FP8Cache(checkpoint, files, shapes))
         for name, parameter in parameters:
-            read = partial(_assembled, tensors, name, parameter.shape, device)
+            place = blocks if blocks is not None and name.startswith("blocks.") else device
+            read = partial(_assembled, tensors, name, parameter.shape, place)
             module, _, leaf = name.rpartition(".")
             if rounded is not None and leaf == "weight" and module in rounded.shapes:
                 values = rounded.get(module, read)
-                place_parameter(transformer, name, values.values.to(device))
-                place_parameter(transformer, f"{module}.scale", values.scale.to(device))
+                place_parameter(transformer, name, values.values.to(place))
+                place_parameter(transformer, f"{module}.scale", values.scale.to(place))
             else:
                 place_parameter(transformer, name, read().to(precision_of(name, dtype)))
     return transformer.eval().requires_grad_(False)

@@ -303,6 +303,11 @@ class _WindowPlaces:
         ]
         self.user: HostBank | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device."""
+        return sum(x.nbytes for place in self.buffers for x in place.values())
+
     def use(self, bank: "HostBank") -> None:
         """Let a bank have the places; what another one has there goes home."""
         if self.user is not bank:
@@ -318,11 +323,11 @@ class HostBank(Bank, _Turns):
         Bank.__init__(self, layers)
         _Turns.__init__(self, len(self.layers), places.lane)
         self._homes = [layer.buffers() for layer in self.layers]
-        self._places = places
+        self.places = places
 
     def layer(self, index: int) -> LayerMemory:
         """Return a window, on the device until the next one is asked for."""
-        self._places.use(self)
+        self.places.use(self)
         self.bring(index)
         return self.layers[index]
 
@@ -339,19 +344,19 @@ class HostBank(Bank, _Turns):
         return buffer[:, : layer.filled * layer.tokens_per_frame]
 
     def _enter(self, index: int, place: int) -> None:
-        self.layers[index].set_buffers(self._places.buffers[place])
+        self.layers[index].set_buffers(self.places.buffers[place])
 
     def _leave(self, index: int, place: int) -> None:
         home, layer = self._homes[index], self.layers[index]
         if layer.k is home["k"]:  # it was fetched and never used
             return
         layer.set_buffers(home)
-        for name, buffer in self._places.buffers[place].items():
+        for name, buffer in self.places.buffers[place].items():
             self._copy(index, home[name], buffer)
 
     def _fetch(self, index: int, place: int) -> None:
         for name, buffer in self._homes[index].items():
-            self._copy(index, self._places.buffers[place][name], buffer)
+            self._copy(index, self.places.buffers[place][name], buffer)
 
     def _copy(self, index: int, target: Tensor, source: Tensor) -> None:
         self._lane.copy(self._held_part(index, target), self._held_part(index, source))

@@ -1,23 +1,48 @@
 """The released 18.6 B model at its full size on the meta device: shapes without the bytes."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from peaks import PeakBytes
 from safetensors import safe_open
 
-from liveact_cli.core.budget import DecodeSizes, context_bytes, memory_bytes, weight_bytes
+from liveact_cli.core.budget import (
+    PLACES,
+    CodecSizes,
+    DecodeSizes,
+    Layout,
+    Offload,
+    Precision,
+    activation_bytes,
+    block_bytes,
+    context_bytes,
+    end_bytes,
+    memory_bytes,
+    places_bytes,
+    vae_bytes,
+    weight_bytes,
+    window_bytes,
+)
 from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.core.units import Size
 from liveact_cli.engine.decode import DecodeMemory, DecodeSettings
 from liveact_cli.model.config import LIVEACT_18B
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.adapter import NEVER_HEARD, sources_of
-from liveact_cli.runtime.loader import set_precision
+from liveact_cli.runtime.build import Options, equip, offloaded
+from liveact_cli.runtime.fp8 import FP8Plan, plan_fp8
+from liveact_cli.runtime.fp8_memory import FP8Storage
+from liveact_cli.runtime.loader import set_precision, swap_planned
+from liveact_cli.wan.vae_stream import StreamDecoder
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny-liveact"
 LATENT = (416 // 8, 720 // 8)
 CHUNKS = 6
+BF16 = Layout()
+META = torch.device("meta")
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +54,7 @@ def full() -> LiveActTransformer:
 
 
 def sizes() -> DecodeSizes:
-    parameters, float32 = LIVEACT_18B.parameters()
-    return DecodeSizes(
-        policy=MemoryPolicy(),
-        tokens_per_frame=LIVEACT_18B.tokens_per_frame(*LATENT),
-        dim=LIVEACT_18B.dim,
-        ffn_dim=LIVEACT_18B.ffn_dim,
-        layers=LIVEACT_18B.layers,
-        parameters=parameters,
-        float32_parameters=float32,
-        context_tokens=LIVEACT_18B.text_len + 257,
-        audio_tokens=LIVEACT_18B.audio_tokens,
-    )
+    return LIVEACT_18B.decode_sizes(MemoryPolicy(), LATENT)
 
 
 def released_names(layers: int) -> set[str]:
@@ -64,7 +78,7 @@ def test_every_released_name_has_a_place_in_the_full_model(full: LiveActTransfor
 
 def test_weights_are_what_the_budget_says(full: LiveActTransformer) -> None:
     nbytes = sum(p.numel() * p.element_size() for p in full.parameters())
-    assert nbytes == weight_bytes(sizes())
+    assert nbytes == weight_bytes(sizes(), BF16)
     assert sum(p.numel() for p in full.parameters()) / 1e9 == pytest.approx(18.6, rel=0.02)
 
 
@@ -72,7 +86,7 @@ def test_weights_are_what_the_budget_says(full: LiveActTransformer) -> None:
 def test_six_chunks_keep_their_shapes_and_the_memory_its_size(full: LiveActTransformer) -> None:
     config, policy, settings = LIVEACT_18B, MemoryPolicy(), DecodeSettings()
     memory = DecodeMemory(full, policy, LATENT, settings)
-    assert memory.nbytes == memory_bytes(sizes())
+    assert memory.nbytes == memory_bytes(sizes(), BF16)
     assert memory.nbytes / 1e9 == pytest.approx(40.3, abs=0.05)
     meta = torch.device("meta")
     context = full.encode_context(
@@ -93,9 +107,93 @@ def test_six_chunks_keep_their_shapes_and_the_memory_its_size(full: LiveActTrans
             k, v = bank.layer(config.layers - 1).filled_part()
             slots = policy.first_chunk if chunk == 0 else policy.window
             assert k.shape == v.shape == (1, slots * 1170, 40, 128)
-    assert memory.nbytes == memory_bytes(sizes())
+    assert memory.nbytes == memory_bytes(sizes(), BF16)
     held = (t for part in (context.layers, audio.layers) for layer in part for t in _tensors(layer))
-    assert sum(t.numel() * t.element_size() for t in held) == context_bytes(sizes())
+    assert sum(t.numel() * t.element_size() for t in held) == context_bytes(sizes(), BF16)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("kv_precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("offload", ["none", "cache", "blocks", "all"])
+def test_the_budget_is_the_sum_of_the_tensors(
+    precision: Precision, kv_precision: Precision, offload: Offload
+) -> None:
+    """Every way of running the full model, built on the meta device and counted."""
+    layout, ours = Layout(precision, kv_precision, offload), sizes()
+    plan = plan_fp8(LIVEACT_18B) if precision == "fp8" else None
+    options = Options(
+        torch.bfloat16, plan, fp8_memory=kv_precision == "fp8", offload=offload, kernels="eager"
+    )
+    with torch.device("meta"):
+        model = LiveActTransformer(LIVEACT_18B)
+    set_precision(model, torch.bfloat16)
+    swap_planned(model, plan or FP8Plan(()), torch.bfloat16)
+    total = sum(p.nbytes for p in model.parameters())
+    equip(model, options, META)
+    assert total == weight_bytes(ours, layout)
+    if layout.blocks_offloaded:
+        blocks = offloaded(model)
+        assert blocks is not None
+        assert blocks.host_bytes == block_bytes(ours, layout)
+        assert blocks.device_bytes == places_bytes(ours, layout)
+        assert total - blocks.host_bytes == end_bytes(ours, layout)
+    memory = DecodeMemory(model, MemoryPolicy(), LATENT, DecodeSettings())
+    assert memory.nbytes == memory_bytes(ours, layout)
+    if layout.cache_offloaded:
+        places = memory.main.bank(0).places
+        assert places.nbytes == PLACES * window_bytes(ours, layout)
+
+
+@pytest.mark.parametrize(
+    ("latent", "kv_precision"), [((52, 90), "bf16"), ((52, 90), "fp8"), ((64, 64), "bf16")]
+)
+@torch.inference_mode()
+def test_a_block_holds_no_more_than_the_budget_says(
+    latent: tuple[int, int], kv_precision: Precision
+) -> None:
+    config, policy = replace(LIVEACT_18B, layers=1), MemoryPolicy()
+    with torch.device("meta"):
+        model = LiveActTransformer(config)
+    set_precision(model, torch.bfloat16)
+    if kv_precision == "fp8":
+        model.set_storage(FP8Storage())
+    context = model.encode_context(
+        torch.empty(1, 512, config.text_dim, device=META),
+        torch.empty(1, 257, config.image_dim, device=META),
+    )
+    bank = model.new_memory(policy, latent, [0]).bank(0)
+    peak = 0
+    for chunk in range(3):
+        x = torch.empty(1, 16, policy.chunk_size(chunk), *latent, device=META)
+        y = torch.empty(1, config.y_dim, *x.shape[2:], device=META)
+        with PeakBytes() as peaks:
+            peaks.know(*bank.layer(0).buffers().values())
+            model(x, 900.0, context, None, bank, y)
+        peak = max(peak, peaks.peak)
+    said = activation_bytes(config.decode_sizes(policy, latent), Layout("bf16", kv_precision))
+    assert 0.8 * said <= peak <= said
+
+
+@pytest.mark.parametrize("latents", [8, 2])
+@torch.inference_mode()
+def test_the_vae_holds_no_more_than_the_budget_says(latents: int) -> None:
+    from diffusers import AutoencoderKLWan
+
+    with torch.device("meta"):
+        vae = AutoencoderKLWan().to(torch.bfloat16)
+    stream, stem, body = StreamDecoder(vae.decoder), {}, {}
+    peak = 0
+    for number, frames in enumerate((1, latents, latents)):
+        z = torch.empty(1, 16, frames, *LATENT, device=META, dtype=torch.bfloat16)
+        with PeakBytes() as peaks:
+            peaks.know(*stem.values(), *body.values())
+            stream.body(stream.stem(z, stem), body, number == 0).clamp(-1, 1)
+        peak = max(peak, peaks.peak)
+    state = sum(x.nbytes for x in (*stem.values(), *body.values()))
+    codecs = CodecSizes(Size(LATENT[1] * 8, LATENT[0] * 8), 0, 0, 0, 0)
+    said = vae_bytes(codecs, replace(BF16, latents_per_call=latents))
+    assert state < 0.2 * peak or latents < 8
+    assert 0.5 * said <= peak <= said
 
 
 def _tensors(value: object) -> list[torch.Tensor]:

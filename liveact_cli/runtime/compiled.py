@@ -1,0 +1,47 @@
+"""Compile the blocks of a finished transformer with torch's own compiler, block by block.
+
+All blocks share their graphs: weights are inputs of a graph, so 40 blocks cost as much compiling
+as one, once for each shape (two sizes of a chunk, with and without sound). What joins keys and
+values to the past stays outside: it changes the memory, and it may talk to other processes.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from liveact_cli.model.attention import Attend
+from liveact_cli.model.transformer import LiveActTransformer
+
+BACKEND: Final = "inductor"
+
+
+class _Opaque:
+    """An `Attend` that the compiler calls and does not look into."""
+
+    def __init__(self, attend: Attend) -> None:
+        self._attend = attend
+
+    @torch.compiler.disable
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        return self._attend(*tensors)
+
+
+class CompiledBlock:
+    """`Block.forward`, compiled for static shapes."""
+
+    def __init__(self, forward: Any, backend: Any) -> None:
+        # torch leaves what it returns without types.
+        self._run: Any = torch.compile(forward, backend=backend, dynamic=False)
+
+    def __call__(self, x: Tensor, time: Tensor, attend: Attend, *more: Any) -> Tensor:
+        """Run the block; see `Block.forward`."""
+        out: Tensor = self._run(x, time, _Opaque(attend), *more)
+        return out
+
+
+def compile_blocks(transformer: LiveActTransformer, backend: Any = BACKEND) -> None:
+    """Run the blocks compiled; parameters and names stay."""
+    for block in transformer.blocks:
+        # An instance's own `forward` is what a module's call runs.
+        object.__setattr__(block, "forward", CompiledBlock(block.forward, backend))
