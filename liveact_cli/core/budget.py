@@ -29,9 +29,9 @@ PROCESS: Final = 3_000_000_000
 HALO: Final = 48
 """Pixels that a tile of the VAE sees around itself (see `wan.frames`)."""
 VAE_TENSORS: Final = 6.1
-"""Tensors of the VAE's widest kind that are alive at once while it decodes (measured)."""
+"""Tensors of the widest kind that the VAE has alive at once, with fused kernels (counted)."""
 VAE_STATE_FRAMES: Final = 24.7
-"""Its state between chunks, in frames of the widest kind (measured)."""
+"""Its state between chunks, in frames of the widest kind (counted)."""
 
 Precision = Literal["fp32", "bf16", "fp8"]
 Offload = Literal["none", "cache", "blocks", "all"]

@@ -36,7 +36,8 @@ from liveact_cli.runtime.build import Options, equip, offloaded
 from liveact_cli.runtime.fp8 import FP8Plan, plan_fp8
 from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.loader import set_precision, swap_planned
-from liveact_cli.wan.vae_stream import StreamDecoder
+from liveact_cli.wan.vae_decoder import WAN_SIZES
+from liveact_cli.wan.vae_stream import State, VideoDecoder
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny-liveact"
 LATENT = (416 // 8, 720 // 8)
@@ -174,25 +175,38 @@ def test_a_block_holds_no_more_than_the_budget_says(
     assert 0.8 * said <= peak <= said
 
 
+class _NotLaunched:
+    """A Triton kernel that is not run: only what is allocated for it counts."""
+
+    def __getitem__(self, grid: object):
+        return lambda *arguments, **options: None
+
+
 @pytest.mark.parametrize("latents", [8, 2])
 @torch.inference_mode()
-def test_the_vae_holds_no_more_than_the_budget_says(latents: int) -> None:
-    from diffusers import AutoencoderKLWan
+def test_the_vae_holds_no_more_than_the_budget_says(
+    latents: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="Triton has no build for this system")
+    from liveact_cli.runtime.kernels import video_fused
 
+    monkeypatch.setattr(video_fused, "_prepare", _NotLaunched())
+    monkeypatch.setattr(video_fused, "_enlarge", _NotLaunched())
     with torch.device("meta"):
-        vae = AutoencoderKLWan().to(torch.bfloat16)
-    stream, stem, body = StreamDecoder(vae.decoder), {}, {}
+        decoder = VideoDecoder(WAN_SIZES).to(torch.bfloat16)
+    stem: State = {}
+    body: State = {}
     peak = 0
     for number, frames in enumerate((1, latents, latents)):
         z = torch.empty(1, 16, frames, *LATENT, device=META, dtype=torch.bfloat16)
         with PeakBytes() as peaks:
             peaks.know(*stem.values(), *body.values())
-            stream.body(stream.stem(z, stem), body, number == 0).clamp(-1, 1)
+            features, stem = decoder.stem(video_fused, z, stem)
+            video, body = decoder.body(video_fused, features, body, number == 0)
+            video.clamp(-1, 1)
         peak = max(peak, peaks.peak)
-    state = sum(x.nbytes for x in (*stem.values(), *body.values()))
     codecs = CodecSizes(Size(LATENT[1] * 8, LATENT[0] * 8), 0, 0, 0, 0)
     said = vae_bytes(codecs, replace(BF16, latents_per_call=latents))
-    assert state < 0.2 * peak or latents < 8
     assert 0.5 * said <= peak <= said
 
 
