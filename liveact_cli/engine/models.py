@@ -20,7 +20,6 @@ from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.crew import Crew
 from liveact_cli.runtime.devices import choose_devices
-from liveact_cli.script.direct import Granularity
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import Family
 from liveact_cli.weights.resolve import ResolvedModel
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from liveact_cli.mini.model import MiniModel
+    from liveact_cli.script.direct import Granularity
     from liveact_cli.wan.bundle import WanModel
 
 LARGEST_ON_CPU: Final = 4_000_000_000
@@ -182,7 +182,7 @@ class WanSpeaker:
     codecs: "WanModel"
     policy: MemoryPolicy
     decode_settings: DecodeSettings
-    granularity: Granularity = "chunk"
+    granularity: "Granularity" = "chunk"
     _loaded: LiveActTransformer | Crew | None = None
 
     def __enter__(self) -> Self:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liveact_cli.wan.spool import Samples, Spool
-from liveact_cli.wan.tempo import changed_tempo
 from liveact_cli.wan.wav2vec2 import Wav2Vec2
 
 SAMPLE_RATE = 16_000
@@ -41,6 +40,9 @@ class SpeechEncoder:
         the network hears. The recording is read once, to a temporary file, when rows are wanted.
         """
         if fps != MODEL_FPS:
+            # Here, since only this needs ffmpeg.
+            from liveact_cli.wan.tempo import changed_tempo
+
             blocks = changed_tempo(blocks, MODEL_FPS / fps, SAMPLE_RATE)
         return self.rows(blocks, frames)
 

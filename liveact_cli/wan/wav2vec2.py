@@ -8,6 +8,7 @@ convolution see a window instead (`audio_rows`).
 """
 
 from pathlib import Path
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from liveact_cli.core.errors import WeightsError
 from liveact_cli.wan import checkpoint, keymaps
 from liveact_cli.wan.spool import Statistics
 from liveact_cli.weights.store import AUDIO_WEIGHTS, read_settings
+
+_HEAD_WIDTH: Final = 64
 
 # The released code multiplies the samples by this before it normalises them.
 GAIN = 3.0
@@ -48,6 +51,33 @@ class Wav2Vec2:
         self._normalise = not preparation.is_file() or bool(
             read_settings(preparation).get("do_normalize", True)
         )
+        self._take(config, device, dtype)
+
+    @classmethod
+    def random(cls, layers: int, channels: int, device: torch.device | str) -> Self:
+        """Make a network of the published shape with random weights, for measuring."""
+        from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+        heads = max(1, channels // _HEAD_WIDTH)
+        config = Wav2Vec2Config(
+            hidden_size=channels,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * channels,
+            conv_dim=[max(4, 2 * channels // 3)] * 7,
+            num_conv_pos_embedding_groups=heads,
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
+        )
+        self = object.__new__(cls)
+        with torch.device(device):
+            self._model = Wav2Vec2Model(config).eval().requires_grad_(False)
+        self._normalise = True
+        self._take(config, device, torch.float32)
+        return self
+
+    def _take(self, config: Any, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Read the sizes of the model."""
         self._convolutions = self._model.feature_extractor.conv_layers
         self.kernels: list[int] = list(config.conv_kernel)
         self.strides: list[int] = list(config.conv_stride)

@@ -16,7 +16,10 @@ SURFACE = {
     },
     "inspect": {"VIDEO", "--json"},
     "doctor": {"--json"},
-    "bench": {"--model", "--size", "--seconds", "--json"},
+    "bench": {
+        "--model", "--size", "--seconds", "--json", "--random-weights", "--gpus", "--precision",
+        "--attention", "--decoder", "--compile-decoder", "--chunks", "--config",
+    },
     "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--gpus", "--json"},
 }  # fmt: skip
 

@@ -1,0 +1,269 @@
+"""A whole model of the large family with random weights, set up as a render sets it up.
+
+Everything that a render runs runs here: the sound's encoder, the transformer with its memory, the
+frame decoder. Only what they say is noise.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liveact_cli.core.errors import UsageError
+from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
+from liveact_cli.core.protocols import AudioRows
+from liveact_cli.core.units import Size
+from liveact_cli.engine.conditioning import Conditioner, FixedPrompt, Reference
+from liveact_cli.engine.decode import DecodedChunk, DecodeMemory, DecodeSettings, decode_chunks
+from liveact_cli.engine.noise import PhiloxNoise
+from liveact_cli.model.config import LIVEACT_18B, TransformerConfig
+from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime import attention, kernels
+from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.fp8 import plan_fp8
+from liveact_cli.runtime.fp8_numbers import check_device
+from liveact_cli.runtime.fuse import fuse
+from liveact_cli.runtime.random_weights import random_transformer
+from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDecoder
+from liveact_cli.wan.keymaps import VaeSizes
+from liveact_cli.wan.tiny_decoder import TinyDecoder
+from liveact_cli.wan.vae_decoder import WAN_SIZES, WanDecoder
+
+Precision = Literal["bf16", "fp8", "float32"]
+Decoder = Literal["wan", "lightvae", "taew2_1"]
+PRECISIONS: Final = ("auto", "bf16", "fp8", "float32")
+DECODERS: Final = ("wan", "lightvae", "taew2_1")
+
+FPS: Final = 25.0
+_PROMPT_TOKENS: Final = 24
+_IMAGE_TOKENS: Final = 257
+_SAMPLE_RATE: Final = 16_000
+_LIGHT: Final = 4
+"""The light VAE has this fraction of the full one's channels."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a model: the released ones, or others for a small try."""
+
+    transformer: TransformerConfig = LIVEACT_18B
+    vae: VaeSizes = WAN_SIZES
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read `{"transformer": {...}, "vae": {...}}`: what differs from the released sizes.
+
+        Raises UsageError for what cannot be read or cannot be a model.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            transformer = replace(LIVEACT_18B, **values.get("transformer", {}))
+            vae = VaeSizes(**{**asdict(WAN_SIZES), **_tuples(values.get("vae", {}))})
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}", "--config FILE") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"{path.name} has no sizes of a model: {error}",
+                'for example {"transformer": {"layers": 4}}',
+            ) from error
+        return cls(transformer, vae)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured: sizes, places, precision, kernels."""
+
+    size: Size
+    devices: tuple[torch.device, ...]
+    precision: Precision
+    sizes: Sizes = field(default_factory=Sizes)
+    attention: str = attention.AUTO
+    decoder: Decoder = "wan"
+    compiled_decoder: bool = False
+    policy: MemoryPolicy = field(default_factory=MemoryPolicy)
+    settings: DecodeSettings = field(default_factory=DecodeSettings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything but the other ranks' share is computed."""
+        return self.devices[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the arithmetic outside of FP8 layers."""
+        return torch.float32 if self.precision == "float32" else torch.bfloat16
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width in latent pixels."""
+        stride = self.sizes.vae.spatial_stride
+        return self.size.height // stride, self.size.width // stride
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens of a latent frame."""
+        return self.sizes.transformer.tokens_per_frame(*self.latent_size)
+
+    def check(self) -> None:
+        """Raise an error for a size or a device that cannot be."""
+        step = self.sizes.vae.spatial_stride * self.sizes.transformer.patch[1]
+        if self.size.height % step or self.size.width % step:
+            raise UsageError(
+                f"sides are multiples of {step} pixels here, not {self.size}", "--size 416x720"
+            )
+        if self.precision == "fp8":
+            check_device(self.device)
+
+
+class Rig:
+    """The loaded model; `start` begins a video of so many chunks, use it in a with block."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Build everything on the device; raises LiveActError for what this machine cannot do."""
+        setup.check()
+        self.setup, self.notes = setup, []
+        self._exits = ExitStack()
+        config, device, dtype = setup.sizes.transformer, setup.device, setup.dtype
+        plan = plan_fp8(config) if setup.precision == "fp8" else None
+        build = partial(random_transformer, config, dtype=dtype, fp8=plan)
+        self.transformer: LiveActTransformer
+        if len(setup.devices) > 1:
+            crew = Crew(build, list(setup.devices), heads=config.heads)
+            self.transformer = self._exits.enter_context(crew).transformer
+        else:
+            self.transformer = build(device=device)
+        self.attention = attention.resolve(setup.attention, device, dtype)
+        self.kernels = kernels.resolve(device)
+        if len(setup.devices) == 1:
+            attention.attend_with(self.transformer, self.attention)
+            fuse(self.transformer, self.kernels)
+        else:
+            self.notes.append("several GPUs: the blocks' kernels are not fused")
+        self._network = self._speech_network(config, device)
+        self._decoder = _decoder(setup)
+        self.memory: DecodeMemory | None = None
+        self.draw_at(setup.size)
+
+    notes: list[str]
+    """What could not be measured here, in words."""
+
+    def draw_at(self, size: Size) -> None:
+        """Draw at another size: the memory is made anew."""
+        self.setup = setup = replace(self.setup, size=size)
+        setup.check()
+        self.memory = None  # before the next one: the two do not fit together
+        config, generator = setup.sizes.transformer, torch.Generator().manual_seed(1)
+
+        def noise(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
+        self._text = noise(min(_PROMPT_TOKENS, config.text_len), config.text_dim)
+        image = noise(_IMAGE_TOKENS, config.image_dim) if config.image_dim else None
+        y = noise(config.y_dim, setup.policy.window, *setup.latent_size) if config.y_dim else None
+        self._reference = Reference(image, y)
+        self.memory = DecodeMemory(
+            self.transformer, setup.policy, setup.latent_size, setup.settings
+        )
+
+    def draw_with(self, decoder: Decoder, *, compiled: bool = False) -> None:
+        """Draw with another decoder."""
+        self.setup = replace(self.setup, decoder=decoder, compiled_decoder=compiled)
+        self._decoder = _decoder(self.setup)
+
+    def attend_with(self, name: str) -> None:
+        """Use another attention kernel; raises LiveActError where it cannot run."""
+        setup = self.setup
+        self.attention = attention.resolve(name, setup.device, setup.dtype)
+        attention.attend_with(self.transformer, self.attention)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """End the processes on other devices."""
+        self._exits.__exit__(kind, error, trace)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the transformer."""
+        return sum(self.setup.sizes.transformer.parameters())
+
+    def frame_decoder(self) -> LatentDecoder:
+        """Return a decoder for one video."""
+        if isinstance(self._decoder, TinyDecoder):
+            return TinyFrameDecoder(self._decoder)
+        return WanFrameDecoder(self._decoder)
+
+    def rows(self, frames: int) -> AudioRows:
+        """Return the sound of a video: noise through the encoder, if it is there."""
+        config = self.setup.sizes.transformer
+        if self._network is None:
+            return _NoiseRows(config.audio_layers, config.audio_channels)
+        from liveact_cli.wan.audio_rows import SpeechEncoder
+
+        samples = np.random.default_rng(0).standard_normal(
+            round(frames / FPS * _SAMPLE_RATE), dtype=np.float32
+        )
+        return SpeechEncoder(self._network).stream(iter([samples]), frames, FPS)
+
+    def start(self, chunks: int) -> Iterator[DecodedChunk]:
+        """Forget the past and generate a video of so many chunks, chunk by chunk."""
+        setup, held = self.setup, self.memory
+        assert held is not None
+        for memory in (held.main, held.silent):
+            if memory is not None:
+                memory.clear()
+        plan = ChunkPlan.of_chunks(setup.policy, chunks)
+        self.conditioner = Conditioner(
+            self.transformer,
+            setup.policy,
+            self.rows(plan.frames),
+            FixedPrompt(self._text),
+            self._reference,
+            guided=setup.settings.guided,
+        )
+        return decode_chunks(
+            self.transformer, plan, self.conditioner, PhiloxNoise(1), held, setup.settings
+        )
+
+    def _speech_network(self, config: TransformerConfig, device: torch.device) -> Any:
+        if find_spec("transformers") is None:
+            self.notes.append("the sound's encoder is not measured: transformers is not installed")
+            return None
+        from liveact_cli.wan.wav2vec2 import Wav2Vec2
+
+        return Wav2Vec2.random(config.audio_layers, config.audio_channels, device)
+
+
+@dataclass(frozen=True)
+class _NoiseRows:
+    """Audio rows without an encoder (an `AudioRows`)."""
+
+    layers: int
+    channels: int
+
+    def window(self, start: int, stop: int) -> Tensor:
+        return torch.randn(stop - start, self.layers, self.channels)
+
+
+def _decoder(setup: Setup) -> WanDecoder | TinyDecoder:
+    device, dtype, sizes = setup.device, setup.dtype, setup.sizes.vae
+    if setup.decoder == "taew2_1":
+        return TinyDecoder.random(device, dtype)
+    if setup.decoder == "lightvae":
+        base = max(1, sizes.base // _LIGHT)
+        sizes = replace(sizes, base=base, decoder_base=base)
+    return WanDecoder.random(sizes, device, dtype, compiled=setup.compiled_decoder)
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
