@@ -1,4 +1,4 @@
-"""The folder beside a video where it is being made: found again by name, used by one run at a time.
+"""The folder beside a file where it is being made: found again by name, used by one run at a time.
 
 Every run writes into a part of its own, so that an encoder which a killed run left behind for a
 moment cannot write into the files of the next.
@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from liveact_cli.core.errors import LiveActError
 from liveact_cli.media.target import STAGING
@@ -40,16 +40,26 @@ def sweep(target: Path) -> None:
             WorkFolder(path).remove()
 
 
+class Purpose(NamedTuple):
+    """What a run does with its folder, and what helps whoever wants to do it too."""
+
+    doing: str
+    hint: str
+
+
+MAKING: Final = Purpose("making this video", "wait for it, or choose another name with -o")
+
+
 class WorkFolder:
     """A work folder that this process has for itself; the system frees it however we end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, purpose: Purpose = MAKING) -> None:
         """Make the folder, or take the one that is there.
 
         Raises LiveActError while another run uses it, OSError where it cannot be made.
         """
         self.path = path
-        self._lock = _locked(path)
+        self._lock = _locked(path, purpose)
 
     def new_run(self) -> Path:
         """Return an empty folder inside for this run's files."""
@@ -77,7 +87,7 @@ class WorkFolder:
         os.close(self._lock)
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, purpose: Purpose) -> int:
     """Return the descriptor of a lock on the folder `path`, which is made where it is missing."""
     while True:
         path.mkdir(exist_ok=True)
@@ -94,7 +104,7 @@ def _locked(path: Path) -> int:
         except BlockingIOError:
             owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
             os.close(lock)
-            raise _busy(path, owner) from None
+            raise _busy(path, owner, purpose) from None
         except FileNotFoundError:
             pass
         os.close(lock)
@@ -110,9 +120,8 @@ def _lock(descriptor: int) -> None:
             raise
 
 
-def _busy(path: Path, owner: str) -> LiveActError:
+def _busy(path: Path, owner: str, purpose: Purpose) -> LiveActError:
     process = f" (process {owner})" if owner else ""
     return LiveActError(
-        f"another run{process} is making this video just now, in {path}",
-        "wait for it, or choose another name with -o",
+        f"another run{process} is {purpose.doing} just now, in {path}", purpose.hint
     )

@@ -5,11 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from liveact_cli.config.edge import resolve_settings
 from liveact_cli.core.errors import DeviceError
 from liveact_cli.core.machine import available_memory, usable_cores
-from liveact_cli.core.units import format_bytes
+from liveact_cli.studio.manifest import Manifest
 from liveact_cli.studio.workers import Seat
 from liveact_cli.weights.registry import ModelRow
+from liveact_cli.weights.resolve import resolve_model
 
 CORES_PER_RENDER: Final = 1.5
 """What a render with liveact-mini keeps busy: drawing decides, the encoder runs beside it."""
@@ -50,9 +52,19 @@ def gpu_seats(
     ]
 
 
-def describe(seats: list[Seat], row: ModelRow) -> str:
-    """Return how many renders go on at once and what that takes, for people."""
-    if seats[0].variables:
-        return f"{len(seats)} at once, on {', '.join(seat.name for seat in seats)}"
-    total = len(seats) * (row.estimate.memory_bytes + ENCODER_BYTES)
-    return f"{len(seats)} at once on {usable_cores()} cores, {format_bytes(total)} of memory"
+def seats_for(manifest: Manifest, wanted: int | None, variables: Mapping[str, str]) -> list[Seat]:
+    """Return the places for a manifest's jobs on this machine: GPUs if a job's model wants them."""
+    rows, groups, on_gpus = [], [1], False
+    for job in manifest.jobs:
+        settings = resolve_settings(job.settings, variables, manifest.folder)
+        row = resolve_model(settings.model, variables).row
+        rows.append(row)
+        groups.append(settings.gpus or 1)
+        on_gpus = on_gpus or (row.device == "cuda" and settings.device != "cpu")
+    if on_gpus:
+        import torch
+
+        if there := torch.cuda.device_count():
+            return gpu_seats(wanted, max(groups), there)
+    largest = max(rows, key=lambda row: row.estimate.memory_bytes)
+    return cpu_seats(wanted, len(manifest.jobs), largest)
