@@ -264,7 +264,12 @@ def _workers(
 
     made: Workers
     if cluster is not None:
-        raise UsageError("--cluster is not there yet", "")
+        from liveact_cli.studio.cluster import RayWorkers
+        from liveact_cli.studio.seats import demand_of
+
+        row, group, on_gpus = demand_of(found, environment.variables)
+        made = RayWorkers(cluster, count, row, group if on_gpus else 0)
+        about = f"{made.room} at once on the cluster {cluster}"
     else:
         seats = seats_for(found, count, environment.variables)
         made, about = LocalWorkers(seats), _about(seats)

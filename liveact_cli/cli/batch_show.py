@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from liveact_cli.studio.dispatch import Happening
     from liveact_cli.studio.jobrow import JobRow
     from liveact_cli.studio.manifest import Manifest
-    from liveact_cli.studio.perform import Failure, Made
+    from liveact_cli.studio.messages import Failure, Made
     from liveact_cli.studio.store import Store
     from liveact_cli.studio.survey import Estimate, Surveyed
     from liveact_cli.studio.workers import Seat

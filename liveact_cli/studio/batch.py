@@ -28,8 +28,8 @@ from liveact_cli.studio.dispatch import (
 from liveact_cli.studio.identity import Identities, is_as_made, is_finished, order_of
 from liveact_cli.studio.jobrow import JobRow, State
 from liveact_cli.studio.manifest import Manifest
+from liveact_cli.studio.messages import Failure, Opened, Where
 from liveact_cli.studio.orders import RenderOrder
-from liveact_cli.studio.perform import Failure, Opened
 from liveact_cli.studio.store import Store
 from liveact_cli.studio.workers import Workers
 
@@ -136,6 +136,7 @@ class Batch:
         }
         self._identities = Identities(store)
         self._handed: set[str] = set()
+        self._refused: list[Failed] = []
         self._told: dict[str, float] = {}
         self._begun = time.monotonic()
         self._made, self._video = 0, 0.0
@@ -158,6 +159,7 @@ class Batch:
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Happening]:
         """Do what is to be done and yield what happens, after it is noted in the store."""
+        yield from self._refused
         try:
             while not stop() and self._next() is not None:
                 for happening in dispatch(
@@ -192,7 +194,9 @@ class Batch:
         if changed and not is_as_made(self.store, row):
             message = f"{row.output} is not what was made: it was changed on {changed}"
             hint = "move it away, or --force, which makes it again"
-            self.store.failed(row.name, Failure(message, hint, again=False), final=True)
+            failure = Failure(message, hint, again=False)
+            self.store.failed(row.name, failure, final=True)
+            self._refused.append(Failed(row.name, failure, final=True))
         else:
             self.store.wait(row.name)
         return True
@@ -247,6 +251,8 @@ class Batch:
         name, event = happening.key, happening.event
         if isinstance(event, Opened):
             self.store.opened(name, event)
+        elif isinstance(event, Where):
+            self.store.found_at(name, event.worker)
         elif isinstance(event, Caution):
             self.store.caution(name, event.message)
         elif isinstance(event, ChunkDone | Resumed):

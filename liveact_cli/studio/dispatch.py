@@ -9,9 +9,8 @@ from typing import Final
 from liveact_cli.core.errors import ExitCode
 from liveact_cli.core.events import ChunkDone, Event
 from liveact_cli.core.units import format_time
-from liveact_cli.studio.messages import Stopped
+from liveact_cli.studio.messages import Failure, Made, Opened, Stopped, Where
 from liveact_cli.studio.orders import RenderOrder
-from liveact_cli.studio.perform import Failure, Made, Opened
 from liveact_cli.studio.workers import Workers
 
 TIMEOUT: Final = 600.0
@@ -37,7 +36,7 @@ class Progress:
     """What is told about an order that is being carried out."""
 
     key: str
-    event: Event | Opened
+    event: Event | Opened | Where
 
 
 @dataclass(frozen=True, slots=True)

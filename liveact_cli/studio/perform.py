@@ -4,7 +4,6 @@ import io
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,66 +13,19 @@ from liveact_cli.config.settings import FULL_ONLY
 from liveact_cli.core.errors import ExitCode, LiveActError, MediaError, UsageError
 from liveact_cli.core.events import Event, Finished
 from liveact_cli.core.translate import explain
-from liveact_cli.core.units import Size
 from liveact_cli.engine.manifest import RenderPlan, fingerprint_of
 from liveact_cli.engine.models import Speaker, load_speaker
 from liveact_cli.engine.prepare import Job
 from liveact_cli.engine.render import render_video
 from liveact_cli.media.inputs import open_media
 from liveact_cli.media.metadata import read_metadata
+from liveact_cli.studio.messages import Failure, Made, Opened
 from liveact_cli.studio.orders import RenderOrder, open_order
 
 THUMBNAIL: Final = (176, 132)
 """Largest sides of a thumbnail in pixels."""
 _FINAL: Final = (ExitCode.USAGE, ExitCode.BAD_MEDIA, ExitCode.MISSING_WEIGHTS)
 _LONGEST_TRACE: Final = 4000
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The inputs are open: how much there is to do. `fps` frames per second, `seconds` of video."""
-
-    frames: int
-    fps: float
-    seconds: float
-    size: Size
-    seed: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A video is in place: its bytes' hash, what `stat` says of it, a JPEG of a frame.
-
-    `work_seconds` is the wall time of this run, which made all but `before` frames. `found` means
-    that the video was there already, made from the same inputs with the same settings.
-    """
-
-    frames: int
-    duration: float
-    work_seconds: float
-    seed: int
-    sha256: str
-    size: int
-    mtime_ns: int
-    thumbnail: bytes = b""
-    before: int = 0
-    found: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an order was not carried out; `again` says whether another try may help.
-
-    `fatal` means that whoever worked on it should not work on anything else.
-    """
-
-    message: str
-    hint: str = ""
-    exit_code: int = int(ExitCode.FAILURE)
-    trace: str = ""
-    again: bool = True
-    fatal: bool = False
 
 
 class Speakers:

@@ -54,6 +54,17 @@ def gpu_seats(
 
 def seats_for(manifest: Manifest, wanted: int | None, variables: Mapping[str, str]) -> list[Seat]:
     """Return the places for a manifest's jobs on this machine: GPUs if a job's model wants them."""
+    row, group, on_gpus = demand_of(manifest, variables)
+    if on_gpus:
+        import torch
+
+        if there := torch.cuda.device_count():
+            return gpu_seats(wanted, group, there)
+    return cpu_seats(wanted, len(manifest.jobs), row)
+
+
+def demand_of(manifest: Manifest, variables: Mapping[str, str]) -> tuple[ModelRow, int, bool]:
+    """Return the model that needs most, the most GPUs for one job, and whether GPUs are wanted."""
     rows, groups, on_gpus = [], [1], False
     for job in manifest.jobs:
         settings = resolve_settings(job.settings, variables, manifest.folder)
@@ -61,10 +72,5 @@ def seats_for(manifest: Manifest, wanted: int | None, variables: Mapping[str, st
         rows.append(row)
         groups.append(settings.gpus or 1)
         on_gpus = on_gpus or (row.device == "cuda" and settings.device != "cpu")
-    if on_gpus:
-        import torch
-
-        if there := torch.cuda.device_count():
-            return gpu_seats(wanted, max(groups), there)
     largest = max(rows, key=lambda row: row.estimate.memory_bytes)
-    return cpu_seats(wanted, len(manifest.jobs), largest)
+    return largest, max(groups), on_gpus

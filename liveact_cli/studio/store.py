@@ -15,7 +15,7 @@ from typing import Final, Self
 from liveact_cli.core.errors import LiveActError
 from liveact_cli.media.ffmpeg import explain_os_error
 from liveact_cli.studio.jobrow import JobRow, RunRow, State, row_of
-from liveact_cli.studio.perform import Failure, Made, Opened
+from liveact_cli.studio.messages import Failure, Made, Opened
 
 NAME: Final = "jobs.sqlite"
 _FORMAT: Final = 1
@@ -178,6 +178,14 @@ class Store:
             seed=opened.seed,
             notes=json.dumps(opened.notes, ensure_ascii=False),
         )
+
+    def found_at(self, name: str, worker: str) -> None:
+        """Note who has a job."""
+        self._set(name, worker=worker)
+        with self._change():
+            self._base.execute(
+                "UPDATE attempt SET worker = ? WHERE name = ? AND ended IS NULL", (worker, name)
+            )
 
     def progress(self, name: str, frames: int) -> None:
         """Note how many frames there are."""

@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from liveact_cli.studio.messages import Do, Stop, Stopped
-from liveact_cli.studio.perform import Made, Speakers, failure_of, perform
+from liveact_cli.studio.messages import Do, Made, Stop, Stopped
+from liveact_cli.studio.perform import Speakers, failure_of, perform
 
 EXPENDABLE: Final = "500"
 """Of 1000: when memory runs out the system ends a worker, and not the process that watches it."""

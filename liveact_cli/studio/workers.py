@@ -18,9 +18,8 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any, Final, Protocol, Self
 
 from liveact_cli.core.errors import DeviceError, ExitCode
-from liveact_cli.studio.messages import ENDINGS, Do, News, Stop
+from liveact_cli.studio.messages import ENDINGS, Do, Failure, News, Stop
 from liveact_cli.studio.orders import RenderOrder
-from liveact_cli.studio.perform import Failure
 
 _LAST_WORDS: Final = 2000
 _FAREWELL: Final = 5.0

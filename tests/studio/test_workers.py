@@ -11,8 +11,8 @@ from liveact_cli.core.errors import ExitCode
 from liveact_cli.core.events import ChunkDone, Resumed
 from liveact_cli.diagnose.bench import repeat_sound
 from liveact_cli.studio.dispatch import Begun, Done, Failed, Halted, Happening, Progress, dispatch
+from liveact_cli.studio.messages import Opened
 from liveact_cli.studio.orders import RenderOrder
-from liveact_cli.studio.perform import Opened
 from liveact_cli.studio.seats import gpu_seats
 from liveact_cli.studio.workers import LocalWorkers, Seat
 from liveact_cli.weights.resolve import example_file
