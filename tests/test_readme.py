@@ -38,6 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both.paste(portrait.resize((384, 450)), (516, 100))
     both.save(path / "us.jpg")
     cut_sound(path / "talk.mp3", 4.2)
+    (path / "takes").mkdir()
+    cut_sound(path / "takes" / "monday.wav", 1.0)
     script = next(iter(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)))
     (path / "show.yaml").write_text(script, encoding="utf-8")
     return path
