@@ -1,5 +1,6 @@
 """`liveact render`: a recording and a portrait become a talking video."""
 
+import gc
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -227,6 +228,8 @@ def _run(
     force: bool,
     quiet: bool,
 ) -> "tuple[Finished, deque[ChunkDone]]":
+    # Loading makes a million objects and hardly any garbage; looking for it takes half a second.
+    gc.disable()
     from liveact_cli.cli.interrupt import stop_requested
     from liveact_cli.core.errors import Interrupted
     from liveact_cli.core.events import ChunkDone, Finished
@@ -245,11 +248,16 @@ def _run(
             for event in render_video(job, force=force, stop=stop, keeping=keeping):
                 watcher.show(event)
                 if isinstance(event, ChunkDone):
+                    if not chunks:
+                        gc.freeze()
+                        gc.enable()
                     chunks.append(event)
                 elif isinstance(event, Finished):
                     finished = event
     except KeyboardInterrupt:
         raise Interrupted(*_left_after_a_stop(plan.output)) from None
+    finally:
+        gc.enable()
     if finished is None:
         raise RuntimeError("the render ended without an end")
     if not quiet:
