@@ -25,6 +25,11 @@ _NET_SIDE = 256
 _REACH = 3.2
 _EDGE_CM = 0.12
 """A seam this wide around the person moves along, so that no outline of the hair stays behind."""
+_STRANDS_CM = 0.8
+"""Hair reaches this far from what is surely the person."""
+_LEAST_SURE = 0.2
+_ONE_COLOUR = 10
+"""Grey levels within which a background is one colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,22 @@ def _segmenter() -> Any:
 
 def _matte(picture: RGB, oval: Array, scale: float) -> Float:
     """Return the person's opacity `[H, W]`, 0..1."""
+    centre = (oval.min(0) + oval.max(0)) / 2
+    face = np.zeros(picture.shape[:2], np.uint8)
+    inner = centre + (oval - centre) * 0.96
+    cv2.fillPoly(face, [np.round(inner * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    seen = _seen(picture, oval, face)
+    solid = _before_one_colour(picture, face, seen)
+    if solid is None:
+        solid = np.maximum(_without_strays(seen, face, scale), face / np.float32(255))
+    size = 2 * max(1, round(_EDGE_CM * scale)) + 1
+    grown = cv2.dilate(solid, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    soft = cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.4 * _EDGE_CM * scale))
+    return np.asarray(np.clip(np.maximum(soft, solid) * 1.02 - 0.01, 0.0, 1.0), np.float32)
+
+
+def _seen(picture: RGB, oval: Array, face: NDArray[np.uint8]) -> Float:
+    """Return what the net takes for a person `[H, W]`, about 0..1, along the picture's edges."""
     height, width = picture.shape[:2]
     centre = (oval.min(0) + oval.max(0)) / 2
     zoom = _NET_SIDE / (_REACH * float(np.ptp(oval[:, 1])))
@@ -111,14 +132,45 @@ def _matte(picture: RGB, oval: Array, scale: float) -> Float:
     )
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
     sharp = _guided(grey, matte, max(2, round(2.0 / zoom)))
-    face = np.zeros((height, width), np.uint8)
-    inner = centre + (oval - centre) * 0.96
-    cv2.fillPoly(face, [np.round(inner * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    solid = np.maximum(smoothstep((sharp - 0.45) / 0.45), face / 255.0).astype(np.float32)
-    size = 2 * max(1, round(_EDGE_CM * scale)) + 1
-    grown = cv2.dilate(solid, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    soft = cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.4 * _EDGE_CM * scale))
-    return np.asarray(np.clip(np.maximum(soft, solid) * 1.02 - 0.01, 0.0, 1.0), np.float32)
+    # The net is less sure of drawings: what it says about the face tells how sure.
+    sure = float(np.clip(np.percentile(sharp[face > 128], 20), _LEAST_SURE, 1.0))
+    return sharp / np.float32(sure)
+
+
+def _before_one_colour(picture: RGB, face: NDArray[np.uint8], seen: Float) -> Float | None:
+    """Return the matte, 0 or 1, of a person before one single colour, or None if it is not so.
+
+    Drawings and cut-out portraits are like that, and the net knows photographs better. Still it
+    must agree: what it takes for background near the head is of that colour, and the person is not.
+    """
+    half = picture.shape[0] // 2
+    border = (picture[:2].reshape(-1, 3), picture[:half, [0, 1, -2, -1]].reshape(-1, 3))
+    colour = np.median(np.concatenate(border), axis=0)
+    alike = np.abs(picture.astype(np.int16) - colour).max(2) <= _ONE_COLOUR
+    # What is connected to the border is background; a white collar is not.
+    framed = np.pad(alike.astype(np.uint8), 1, constant_values=1)
+    _, labels = cv2.connectedComponents(framed, connectivity=4)
+    behind = (labels == labels[0, 0])[1:-1, 1:-1]
+    x, y, width, height = cv2.boundingRect(face)
+    reach = round(0.7 * height)
+    near = np.zeros(face.shape, bool)
+    near[max(0, y - reach) : y + height, max(0, x - reach) : x + width + reach] = True
+    free, person = near & (seen < 0.1) & (face == 0), (seen > 0.9) | (face > 128)
+    agreed = free.any() and behind[free].mean() > 0.8 and behind[person].mean() < 0.1
+    flat = behind.any() and float(picture[behind].std(axis=0).max()) < 2.0
+    return np.asarray(1.0 - behind, np.float32) if agreed and flat else None
+
+
+def _without_strays(seen: Float, face: NDArray[np.uint8], scale: float) -> Float:
+    """Return the matte of one person in one piece, with strands of hair around it."""
+    core = ((seen > 0.7) | (face > 128)).astype(np.uint8)
+    _, labels = cv2.connectedComponents(core, connectivity=4)
+    core = (labels == np.median(labels[face > 128])).astype(np.uint8)
+    outlines, _ = cv2.findContours(core, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    whole = cv2.fillPoly(core, outlines, 1)
+    reach = 2 * max(1, round(_STRANDS_CM * scale)) + 1
+    near = cv2.dilate(whole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    return np.asarray(np.maximum(smoothstep((seen - 0.45) / 0.45), whole) * near, np.float32)
 
 
 def _guided(guide: Float, target: Float, radius: int, eps: float = 2e-3) -> Float:

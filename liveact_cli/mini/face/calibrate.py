@@ -15,41 +15,61 @@ from liveact_cli.mini.motion import motion_vector
 
 Render = Callable[[NDArray[np.float32]], RGB]
 
-_PROBE_DEGREES = 5.0
-_LARGEST, _SMALLEST = 1.8, 0.8
+_LARGEST, _SMALLEST = 1.8, 0.7
+# Where gains are measured, in degrees; a turn is not quite linear.
+_YAW_PROBE, _PITCH_PROBE = 7.0, 5.0
+_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class HeadGain:
-    """Degrees of the mesh per commanded degree."""
+    """Degrees of the mesh per commanded degree, toward negative and toward positive angles."""
 
-    yaw: float = 1.0
-    pitch: float = 1.0
+    yaw: tuple[float, float] = (1.0, 1.0)
+    pitch: tuple[float, float] = (1.0, 1.0)
+
+    def turned(self, yaw: float, pitch: float) -> tuple[float, float]:
+        """Return the mesh's yaw and pitch for commanded ones."""
+        return yaw * self.yaw[yaw > 0.0], pitch * self.pitch[pitch > 0.0]
 
 
 def measure_gain(render: Render, landmarks: Array, canonical: CanonicalMesh) -> HeadGain:
     """Return the gain that makes commanded yaw and pitch those that are measured.
 
     `render` draws motion without gain; `landmarks` `[478, 3]` are those of the resting frame. A
-    flat relief, hair and the landmark net itself make turns look smaller than they are.
+    flat relief, hair and the landmark net itself make turns look smaller than they are, and a head
+    that is turned in the picture already turns less to one side than to the other.
     """
+
+    def angles(**pose: float) -> Array:
+        return np.array(measured_angles(render(motion_vector(pose)), landmarks, canonical))
+
+    rest = angles()
+
+    def gain(channel: str, axis: int, degrees: float) -> float:
+        found = 1.0
+        for _ in range(_ROUNDS):
+            seen = (angles(**{channel: found * degrees}) - rest)[axis] / degrees
+            found = float(np.clip(found / max(seen, 0.1), _SMALLEST, _LARGEST))
+        return found
+
     return HeadGain(
-        yaw=_gain("yaw", 0, render, landmarks, canonical),
-        pitch=_gain("pitch", 1, render, landmarks, canonical),
+        yaw=(gain("yaw", 0, -_YAW_PROBE), gain("yaw", 0, _YAW_PROBE)),
+        pitch=(gain("pitch", 1, -_PITCH_PROBE), gain("pitch", 1, _PITCH_PROBE)),
     )
 
 
-def _gain(
-    channel: str, axis: int, render: Render, landmarks: Array, canonical: CanonicalMesh
-) -> float:
+def measured_angles(
+    frame: RGB, landmarks: Array, canonical: CanonicalMesh
+) -> tuple[float, float, float]:
+    """Return (yaw, pitch, roll) in degrees as landmarks find them on a frame.
+
+    `landmarks` `[478, 3]` are those of the resting frame: the face is looked for around them.
+    """
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     (x, y), side = (low + high) / 2, 1.5 * float((high - low).max())
     eyes = landmarks[263] - landmarks[33]
     region = Region(float(x), float(y), side, float(np.arctan2(eyes[1], eyes[0])))
-    measured = []
-    for sign in (1.0, -1.0):
-        frame = render(motion_vector({channel: sign * _PROBE_DEGREES}))
-        found = face_landmarker().track(frame, region, passes=2)
-        measured.append(head_pose_of(canonical, found.points)[axis])
-    slope = (measured[0] - measured[1]) / (2 * _PROBE_DEGREES)
-    return float(np.clip(1.0 / max(slope, 0.1), _SMALLEST, _LARGEST))
+    landmarker = face_landmarker()
+    face = landmarker.refine(frame, landmarker.track(frame, region))
+    return head_pose_of(canonical, face.points)

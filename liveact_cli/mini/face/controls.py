@@ -64,9 +64,10 @@ class Controls:
             blinks.append(blink)
         wide += _LID_WITH_GAZE * max(-value["gazeY"], 0.0)
         self._set(coefficients, "eyeWide", wide * (1.0 - max(blinks)))
+        yaw, pitch = self.gain.turned(value["yaw"], value["pitch"])
         pose = HeadPose(
-            yaw=value["yaw"] * self.gain.yaw,
-            pitch=value["pitch"] * self.gain.pitch,
+            yaw=yaw,
+            pitch=pitch,
             roll=value["roll"],
             tx=value["tx"],
             ty=value["ty"],

@@ -31,6 +31,12 @@ _LARGEST_MOVE_CM = 2.5
 """How far the head's outline may move before its edge would be cut off."""
 
 
+_SHOULDERS = 0.10
+"""Share of the head's motion that the shoulders follow."""
+_BODY_REACH = 2.2
+"""Face heights below the chin at which that has faded out."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeadPose:
     """Where the head is: degrees, centimetres in the picture plane, relative scale."""
@@ -174,7 +180,10 @@ class HeadModel:
         reach = np.where(above > 0, above / (1.4 * height), above / (0.66 * height))
         neck = smoothstep(-above / (0.6 * height))
         radius = np.hypot(rel @ right / ((1.1 - 0.5 * neck) * width), reach)
-        self._rigid = 1.0 - smoothstep((radius - 1.0) / (1.5 - 0.3 * neck))
+        head = 1.0 - smoothstep((radius - 1.0) / (1.5 - 0.3 * neck))
+        below = np.maximum(-above / height - 0.6, 0.0)
+        body = _SHOULDERS * neck * (1.0 - smoothstep(below / _BODY_REACH))
+        self._rigid = np.maximum(head, body)
         depth_oval = self._face[self.oval, 2]
         back = self.pivot[2]
         nearby = np.exp(-(distance - near) / (0.12 * height))

@@ -26,6 +26,8 @@ RENDER_THREADS = 1
 """Threads of OpenCV while rendering; one, so that frames do not depend on the machine."""
 _PATCH_REACH_CM = 2.5
 """Triangles farther from eyes or lips than this never come into their patches."""
+_MARGIN_CM = 2.0
+"""How far a person whom the picture's border cuts off is continued beyond it."""
 TEXTURE_ZOOM = 2
 """The texture is this much finer than the frame; even texels are the frame's own pixels."""
 
@@ -67,6 +69,7 @@ class FaceRenderer:
 
     `crop` is the part of the picture (left, top, width, height) that fills the frame; by default
     it is chosen around the face. Sizes are even numbers of pixels. Several threads may draw.
+    `matte` `[height, width]` is the person's opacity in the picture.
     """
 
     def __init__(self, fit: FaceFit, width: int, height: int, crop: Box | None = None) -> None:
@@ -81,13 +84,16 @@ class FaceRenderer:
         layers = separate(self._still, self.head.source[self.head.oval], self.head.scale)
         self.head.limit_to(layers.person[..., 3])
         self._background = layers.background
-        self._person = _finer(layers.person)
+        self.matte = layers.person[..., 3]
+        self._margin = round(_MARGIN_CM * self.head.scale)
+        self._person = _finer(_continued(layers.person, self._margin))
         self._texture = _finer(self._still)
         self._eye_texture = _finer(complete_eyes(self.head, self._still))
         self._mouth = Mouth(self.head, self._still, fit.mouth_open)
         self._mouth_open = fit.mouth_open
         self._eyeballs = [Eyeball(self.head, i) for i in range(len(EYES))]
         self._source = (self.head.source * TEXTURE_ZOOM).astype(np.float32)
+        self._person_source = self._source + np.float32(TEXTURE_ZOOM * self._margin)
         self._triangles = np.ascontiguousarray(self.head.triangles)
         self._make_maps()
         self._lips = self.head.lip_edges()
@@ -97,7 +103,7 @@ class FaceRenderer:
 
     @property
     def gain(self) -> HeadGain:
-        """Degrees that the mesh turns per commanded degree."""
+        """Degrees that the mesh turns per commanded one."""
         return self._controls.gain
 
     def render(self, motion: NDArray[np.float32]) -> RGB:
@@ -110,6 +116,24 @@ class FaceRenderer:
             self._draw_eye(frame, placed, i, gesture)
         self._draw_mouth(frame, placed, gesture)
         return frame
+
+    def sources(self, motion: NDArray[np.float32]) -> Float:
+        """Return where in the picture each pixel of a frame lies, `[height, width, 2]` (x, y).
+
+        What appears between lips and lids lies nowhere: NaN.
+        """
+        gesture = self._controls.gesture(motion)
+        placed = self.head.place(gesture.coefficients, gesture.pose)
+        maps = self._fill_maps(placed)
+        y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
+        places = np.stack([x, y], axis=-1)
+        there = np.stack([maps.x, maps.y], axis=-1) / np.float32(TEXTURE_ZOOM)
+        places[self._roi] = there - np.float32(self._margin)
+        face = np.zeros(x.shape, np.uint8)
+        cv2.fillPoly(face, [np.round(placed[self.head.oval, :2]).astype(np.int32)], 1)
+        places[self._roi][(maps.nearest == FAR) & (face[self._roi] > 0)] = np.nan
+        self._spare.append(maps)
+        return places
 
     # --- set-up
 
@@ -146,14 +170,14 @@ class FaceRenderer:
         high = np.clip(np.ceil(corners.max(0)) + 1, 1, largest).astype(int)
         self._roi = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
         self._origin = low.astype(np.float32)
-        y, x = np.mgrid[self._roi].astype(np.float32) * TEXTURE_ZOOM
+        y, x = (np.mgrid[self._roi].astype(np.float32) + self._margin) * TEXTURE_ZOOM
         self._rest = _Maps(np.ascontiguousarray(x), np.ascontiguousarray(y), np.full_like(x, FAR))
         self._spare: list[_Maps] = []
         self._bands = self._changing_bands()
 
     def _changing_bands(self) -> list[tuple[slice, slice]]:
         """Return the parts of the region of interest in which a pixel can ever change."""
-        near = self.head.reach_of(self._person[::TEXTURE_ZOOM, ::TEXTURE_ZOOM, 3])[self._roi]
+        near = self.head.reach_of(self.matte)[self._roi]
         covered = np.zeros(near.shape, np.uint8)
         places = self.head.source - self._origin
         cv2.fillPoly(covered, list(np.round(places[self._triangles]).astype(np.int32)), 1)
@@ -178,17 +202,21 @@ class FaceRenderer:
 
     # --- drawing
 
-    def _draw_head(self, frame: RGB, placed: Array) -> None:
+    def _fill_maps(self, placed: Array) -> _Maps:
         maps = self._take_maps()
         draw_triangles(
             placed[:, :2].astype(np.float32) - self._origin,
             placed[:, 2].astype(np.float32),
-            self._source,
+            self._person_source,
             self._triangles,
             maps.x,
             maps.y,
             maps.nearest,
         )
+        return maps
+
+    def _draw_head(self, frame: RGB, placed: Array) -> None:
+        maps = self._fill_maps(placed)
         roi, background = frame[self._roi], self._background[self._roi]
         for band in self._bands:
             person = cv2.remap(
@@ -196,7 +224,7 @@ class FaceRenderer:
                 maps.x[band],
                 maps.y[band],
                 cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT_101,
+                borderMode=cv2.BORDER_REPLICATE,
             )
             lay_over(person, background[band], roi[band])
         self._spare.append(maps)
@@ -346,6 +374,20 @@ def _resample(image: RGB, width: int, height: int, zoom: float, left: float, top
         ),
         np.uint8,
     )
+
+
+def _continued(person: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
+    """Return the premultiplied layer `[H, W, 4]` with a margin, for what moves into the frame.
+
+    Beyond the border it is mirrored where the border cuts the person off, else it stays clear.
+    """
+    sides = (margin, margin, margin, margin)
+    mirrored = cv2.copyMakeBorder(person, *sides, cv2.BORDER_REFLECT_101)
+    opacity = cv2.copyMakeBorder(person[..., 3], *sides, cv2.BORDER_REPLICATE)[..., None]
+    cut_off = (mirrored.astype(np.uint16) * opacity + 127) // 255
+    inside = (slice(margin, -margin), slice(margin, -margin))
+    cut_off[inside] = person
+    return cut_off.astype(np.uint8)
 
 
 def _finer(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -62,10 +62,8 @@ def test_closed_lips_meet(renderer):
 )
 def test_turning_never_folds_the_picture(renderer, pose):
     head = renderer.head
-    gain = renderer.gain
-    turned = dict(pose)
-    turned["yaw"] = turned.get("yaw", 0) * gain.yaw
-    turned["pitch"] = turned.get("pitch", 0) * gain.pitch
+    yaw, pitch = renderer.gain.turned(pose.get("yaw", 0.0), pose.get("pitch", 0.0))
+    turned = {**pose, "yaw": yaw, "pitch": pitch}
     still = np.zeros(len(head.names))
     before = signed_areas(head.place(still, HeadPose()), head.triangles)
     after = signed_areas(head.place(still, HeadPose(**turned)), head.triangles)
@@ -73,6 +71,19 @@ def test_turning_never_folds_the_picture(renderer, pose):
     folded = before * after < 0
     assert np.abs(before[folded]).sum() < 0.005 * np.abs(before[: len(head.face_triangles)]).sum()
     assert not folded[len(head.face_triangles) :].any()
+
+
+def test_the_shoulders_follow_a_little(hopper_renderer):
+    head = hopper_renderer.head
+    still = np.zeros(len(head.names))
+    moved = head.place(still, HeadPose(tx=1.0)) - head.place(still, HeadPose())
+    x, y = head.source.T
+    chin, tall = head.source[head.oval, 1].max(), np.ptp(head.source[head.oval, 1])
+    across = np.abs(x - head.source[head.oval, 0].mean()) < 0.8 * tall
+    shoulders = across & (y > chin + 0.6 * tall) & (y < chin + 1.0 * tall)
+    follow = moved[shoulders, 0] / moved[head.oval, 0].mean()
+    assert (follow > 0.02).all()
+    assert (follow < 0.25).all()
 
 
 def test_expressions_leave_the_upper_face_to_the_brows(hopper_renderer):

@@ -1,8 +1,10 @@
 """What a landmark fit sees in rendered frames, and what must not change in them."""
 
+import cv2
 import numpy as np
 import pytest
 
+from liveact_cli.mini.face.background import separate
 from liveact_cli.mini.face.detector import Region
 from liveact_cli.mini.face.fit import face_landmarker, fit_face, head_pose_of
 from liveact_cli.mini.face.renderer import FaceRenderer
@@ -112,6 +114,39 @@ def test_the_background_is_untouched(hopper_renderer, hopper, motion):
     frame = hopper_renderer.render(motion_vector(motion))
     for part in (np.s_[:300, :100], np.s_[:220, 420:]):
         np.testing.assert_array_equal(frame[part], hopper[part])
+
+
+def test_a_person_before_one_colour_is_cut_out_exactly(hopper, hopper_renderer):
+    green = hopper.copy()
+    green[hopper_renderer.matte < 128] = (20, 180, 60)
+    head = hopper_renderer.head
+    layers = separate(green, head.source[head.oval], head.scale)
+    assert np.abs(layers.background.astype(int) - (20, 180, 60)).max() < 12
+    assert layers.person[hopper_renderer.matte > 250, 3].min() > 250
+    # Nothing of the colour far from the outline belongs to the person.
+    far = cv2.dilate(hopper_renderer.matte, np.ones((9, 9), np.uint8)) < 128
+    assert layers.person[far, 3].max() == 0
+
+
+def test_a_person_cut_off_by_the_border_goes_on_beyond_it(hopper_fit):
+    close = FaceRenderer(hopper_fit, 160, 160, crop=(180.0, 130.0, 160.0, 160.0))
+    moved = close.render(motion_vector(ty=-0.8, tx=0.5))
+    # Cheek and jaw fill the lower and the left border: no background shows there.
+    skin = close.render(motion_vector())[150:, 40:120].astype(float).mean((0, 1))
+    assert np.abs(moved[150:, 40:120].astype(float).mean((0, 1)) - skin).max() < 40
+
+
+def test_sources_tell_where_pixels_come_from(hopper_renderer):
+    rest = hopper_renderer.sources(motion_vector())
+    y, x = np.mgrid[:512, :512]
+    assert np.nanmax(np.abs(rest - np.stack([x, y], -1))) < 0.02
+    open_mouth = hopper_renderer.sources(motion_vector(jawOpen=0.8))
+    mouth = hopper_renderer.head.landmarks[[13, 14], :2].mean(0)
+    near = np.hypot(x - mouth[0], y - mouth[1]) < 4 * hopper_renderer.head.scale
+    below_the_eyes = y > hopper_renderer.head.landmarks[1, 1]
+    nowhere = np.isnan(open_mouth[..., 0])
+    assert nowhere[near].sum() > 100
+    assert not nowhere[~near & below_the_eyes].any()
 
 
 def test_rest_is_the_picture(hopper_renderer, hopper):
