@@ -2,7 +2,8 @@
 
 A chunk sees its neighbour only through a noisy memory, so head and brows would jump a little at
 chunk boundaries. `MotionDecoder` continues every slow curve where it was, at the speed it had, and
-lets the difference fade over most of a chunk; nothing is delayed for it.
+lets the difference fade over most of a chunk; lips, which are quick, over a few frames. Nothing is
+delayed for it.
 """
 
 from collections import deque
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 FADE: Final = 24
 """Video frames over which a seam's difference fades; less than any chunk but the first has."""
 SLOW_REGIONS: Final = ("brows", "head")
+LIP_FADE: Final = 5
+"""Video frames over which the difference fades where lips are concerned."""
+LIP_MENDING: Final = 1.5
+"""Share of a jump in the lips that is taken out, in halves (dev split)."""
+LIP_REGIONS: Final = ("mouth_shape", "mouth_corners")
 STEADYING: Final = 2.0
 """Standard deviation in frames of the smoothing of the slow curves: it takes the model's tremble,
 less than 0.2 degrees at the rate of the latent frames, and leaves nods as they are."""
@@ -102,6 +108,12 @@ def _limits() -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
 LOW, HIGH = _limits()
 
 
+def _columns(regions: tuple[str, ...]) -> Tensor:
+    """Return the channels of some face regions."""
+    groups = [group for group in group_slices() if group.name in regions]
+    return torch.cat([torch.arange(group.start, group.stop) for group in groups])
+
+
 class MotionDecoder:
     """Decodes chunk after chunk of latents to motion at 25 fps."""
 
@@ -110,8 +122,7 @@ class MotionDecoder:
         self.codec = codec
         self.mend = mend
         self.tail: Tensor | None = None
-        names = [group for group in group_slices() if group.name in SLOW_REGIONS]
-        self.slow = torch.cat([torch.arange(group.start, group.stop) for group in names])
+        self.slow, self.lips = _columns(SLOW_REGIONS), _columns(LIP_REGIONS)
 
     def decode(self, latent: Tensor) -> "NDArray[np.float32]":
         """Return motion `[n, NUM_CHANNELS]` of the next chunk's latent `[C, F, 1, regions]`.
@@ -121,6 +132,7 @@ class MotionDecoder:
         motion = self.codec.decode(latent.cpu(), first=self.tail is None)
         if self.tail is not None and self.mend:
             self._join(motion)
+            self._join_lips(motion)
         self._steady(motion)
         self.tail = motion[-3:].clone()
         values = np.clip(motion.numpy(), LOW, HIGH)
@@ -140,6 +152,21 @@ class MotionDecoder:
         fade = (1 + 2 * t) * (1 - t).square()
         drift = t * (1 - t).square() * FADE
         motion[:count, self.slow] += gap * fade + (speed - own_speed) * drift
+
+    def _join_lips(self, motion: Tensor) -> None:
+        """Take the jump out of the lips: how far the first frame lies off a curve on both sides.
+
+        A curve through the two frames before and the second and third after sees half of a jump.
+        """
+        assert self.tail is not None
+        past, new = self.tail[:, self.lips], motion[:3, self.lips]
+        if len(new) < 3:
+            return
+        between = (4.0 * (past[-1] + new[1]) - past[-2] - new[2]) / 6.0
+        gap = LIP_MENDING * (between - new[0])
+        count = min(LIP_FADE, len(motion))
+        t = (torch.arange(count) / LIP_FADE)[:, None]
+        motion[:count, self.lips] += gap * (1 + 2 * t) * (1 - t).square()
 
     def _steady(self, motion: Tensor) -> None:
         """Smooth the slow curves within the chunk; beyond its ends they go on straight."""
