@@ -67,12 +67,12 @@ _IPA_GROUPS = {
     "KG": "kgɡŋxɣhɦχʁqħʔçɴʀɰʕʜɢɠ",
     "R": "ɹɻɝɚɜ",
     "W": "wɥʍ",
-    "AA": "aɑɐɒ",
+    "AA": "aɑɒ",
     "AE": "æɛeɶε",
     "IY": "iɪjɨᵻʝ",
     "OW": "oɔɤøœ",
     "UW": "uʊɯʉᵿyʏ",
-    "AX": "əɘɵʌᵊɞ",
+    "AX": "əɘɵʌᵊɞɐ",
 }
 _IPA = {char: name for name, chars in _IPA_GROUPS.items() for char in chars}
 _AFFRICATES = dict.fromkeys(("tʃ", "dʒ", "tɕ", "dʑ", "tʂ", "dʐ"), "SH") | {

@@ -110,6 +110,44 @@ def music(count: int, rng: Rng) -> Sound:
     return sound
 
 
+def breath(count: int, rng: Rng) -> Sound:
+    """Air drawn in or let out: noise that swells once."""
+    rise = rng.uniform(0.2, 0.8)
+    at = np.linspace(0, 1, count)
+    swell = np.minimum(at / rise, (1 - at) / (1 - rise)).clip(0) ** rng.uniform(0.7, 2.0)
+    return np.asarray(noise(count, rng) * swell, np.float32)
+
+
+def laughter(count: int, rng: Rng) -> Sound:
+    """What laughs are like: breathy voiced bursts, four to six a second, that sink and die away."""
+    time = np.arange(count) / RATE
+    share = time / max(time[-1], 1e-3)
+    phase = rng.uniform(4.0, 6.2) * time
+    burst = np.clip(np.sin(2 * np.pi * phase), 0, 1) ** rng.uniform(0.5, 1.5)
+    pitch = rng.uniform(120, 420) * (1 - rng.uniform(0, 0.4) * share)
+    pulses = np.sin(2 * np.pi * np.cumsum(pitch) / RATE) ** 15
+    mixed = pulses + rng.uniform(0.05, 0.6) * rng.standard_normal(count)
+    grid = np.linspace(0, 8000, 200)
+    formants = zip((rng.uniform(500, 900), rng.uniform(1100, 1900), 2700.0), (150, 220, 400),
+                   strict=True)  # fmt: skip
+    peaks = [np.exp(-(((grid - at) / width) ** 2)) for at, width in formants]
+    response = np.sum(peaks, axis=0) + 0.03
+    return _filter((mixed * burst * (1 - share) ** rng.uniform(0.2, 1.0)).astype(np.float32),
+                   response)  # fmt: skip
+
+
+def pause_noise(count: int, rng: Rng) -> Sound:
+    """What is heard between phrases although nobody speaks: a breath, a laugh, a tap, a click."""
+    kind = rng.random()
+    if kind < 0.55:
+        return breath(count, rng)
+    if kind < 0.8:
+        return laughter(count, rng)
+    time = np.arange(count) / RATE
+    hit = noise(count, rng) * np.exp(-time * rng.uniform(15, 200))
+    return np.asarray(hit, np.float32)
+
+
 def add_at(sound: Sound, other: Sound, decibels: float) -> Sound:
     """Mix `other` in at a signal-to-noise ratio."""
     gain = np.sqrt(power(sound) / max(float(np.mean(other**2)), 1e-9) * 10 ** (-decibels / 10))

@@ -28,19 +28,23 @@ from liveact_cli.training.streams import Labels, StreamPlan, build_stream, label
 from liveact_cli.training.synthesise import Utterance
 
 SHARES: dict[str, float] = {
-    "espeak": 0.52, "hibari": 0.22, "flite": 0.09, "piper": 0.06, "festival": 0.05,
+    "espeak": 0.45, "hibari": 0.32, "flite": 0.08, "piper": 0.09, "festival": 0.05,
 }  # fmt: skip
 """Share of `--hours` that each synthetic source speaks; the real prompts add what there is."""
 MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
 """Added for the second audio net; the split "more" is streams of these alone."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0}
 SPLITS: dict[str, tuple[str, ...]] = {
-    "train": (*SHARES, "prompts-it", "prompts-ru"),
+    "train": (*SHARES, "prompts-it-train", "prompts-ru-train"),
     "more": tuple(MORE),
-    "dev": tuple(f"{name}-dev" for name in DEV_SECONDS),
+    "dev": (*(f"{name}-dev" for name in DEV_SECONDS), "prompts-it-dev", "prompts-ru-dev"),
     "test": ("librivox", "prompts-fr"),
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
+_RECORDED = (
+    "prompts-it-train", "prompts-ru-train", "prompts-it-dev", "prompts-ru-dev", "prompts-fr",
+    "librivox",
+)  # fmt: skip
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
@@ -149,11 +153,11 @@ def _speak(name: str, folder: Path, seconds: float, seed: int, suffix: str) -> s
 
 
 def _record(name: str, folder: Path) -> str:
-    utterances = (
-        recordings.read_librivox()
-        if name == "librivox"
-        else recordings.read_prompts(name.removeprefix("prompts-"))
-    )
+    if name == "librivox":
+        utterances = recordings.read_librivox()
+    else:
+        language, _, part = name.removeprefix("prompts-").partition("-")
+        utterances = recordings.read_prompts(language, part)
     return f"{name}: {write_raw(folder, name, utterances, float('inf')) / 60:.1f} min"
 
 
@@ -199,10 +203,7 @@ def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
             pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")
             for name, seconds in DEV_SECONDS.items()
         ]
-        tasks += [
-            pool.submit(_apart, _record, name, folder)
-            for name in ("prompts-it", "prompts-ru", "prompts-fr", "librivox")
-        ]
+        tasks += [pool.submit(_apart, _record, name, folder) for name in _RECORDED]
         for task in tasks:
             print(task.result(), flush=True)
 
@@ -317,7 +318,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.relabel:
-        for split in ("dev", *_TRAINING):
+        for split in SPLITS:
             relabel(options.out, split, options.takes, options.seed, options.jobs)
         return
     make_raw(options.out / "raw", options.hours, options.seed, options.jobs)

@@ -3,16 +3,18 @@
     python -m liveact_cli.training.distil --corpus DIR --targets DIR --rows NAME --out RUN
         [--steps 1200] [--seed 0] [--split train]
 
-The student starts from RUN/stage1.pt and learns, at each of its three noise levels, where the
-teacher's ODE ends from the same state, except for the mouth, which regresses to the data: lips are
-a conditional mean, life is a sample. Half of the states are noised data, half come from the
-student's own roll-out through the folded memory, so it also learns to mend what its earlier steps
-left, first of all the seams between chunks. The mouth's states are always its own: noised data
-would teach it to believe a state that, in a roll-out, knows no more than the sound does.
-RUN/distilled.pt is saved every ten minutes.
+The student starts from RUN/stage1.pt and learns, at each of its three noise levels, the straight
+line to where the teacher's ODE reaches the next level from the same state, except for the mouth,
+which regresses to the data: lips are a conditional mean, life is a sample. Short pieces of the ODE
+are nearly straight, so little is averaged away. Some of the states are noised data, the others come
+from the student's own roll-out through the folded memory, so it also learns to mend what its
+earlier steps left, first of all the seams between chunks. The mouth's states are always its own:
+noised data would teach it to believe a state that, in a roll-out, knows no more than the sound
+does. RUN/distilled.pt is saved every five minutes.
 """
 
 import argparse
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from torch import Tensor
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.mini.codec import STRIDE, MotionCodec, latent_mask, video_frames
 from liveact_cli.mini.motion import MOTION_GROUPS, group_slices
+from liveact_cli.model.schedule import Step
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.training.targets import ChainData, Chains
 from liveact_cli.training.train_motion import (
@@ -37,28 +40,20 @@ from liveact_cli.training.train_motion import (
 
 LEVEL_CHANCES = (0.25, 0.30, 0.45)
 """How often each of the three noise levels is trained."""
-ODE_STEPS = (8, 6, 3)
-"""Heun steps of the teacher from each noise level; Euler steps of this number lose a quarter of the
-blinks and a tenth of the head's motion."""
+ODE_STEPS = (3, 3, 3)
+"""Heun steps of the teacher from each noise level to the next."""
 CHAIN, BATCH = 30, 12
 SMOOTH_REGIONS = ("brows", "head")
 SEAM_WEIGHT = 0.05
 MOUTH = [i for i, name in enumerate(MOTION_GROUPS) if name.startswith("mouth")]
-OTHERS = [i for i in range(len(MOTION_GROUPS)) if i not in MOUTH]
-
-
-def denoise(net: LiveActTransformer, state: Tensor, sigma: float, chains: Chains) -> Tensor:
-    """Return the clean estimate of `state [B, C, F, 1, regions]` at one noise level."""
-    velocity = velocity_of(net, state, torch.full((len(state),), sigma), chains)
-    return (state - sigma * velocity) * latent_mask()
 
 
 @torch.no_grad()
 def follow_ode(
-    net: LiveActTransformer, state: Tensor, sigma: float, steps: int, chains: Chains
+    net: LiveActTransformer, state: Tensor, step: Step, count: int, chains: Chains
 ) -> Tensor:
-    """Follow the teacher's ODE from a noise level to 0 in Heun steps that shorten towards 0."""
-    grid = [sigma * 2.2 * q / (1 + 1.2 * q) for q in torch.linspace(1, 0, steps + 1).tolist()]
+    """Follow the teacher's ODE through one step of the schedule in `count` Heun steps."""
+    grid = torch.linspace(step.sigma, step.next_sigma, count + 1).tolist()
 
     def slope(at: Tensor, level: float) -> Tensor:
         return velocity_of(net, at, torch.full((len(at),), level), chains) * latent_mask()
@@ -79,9 +74,9 @@ def own_state(
     """Return the state in which the net's own roll-out reaches noise level number `level`."""
     state = noise_like(chains.latent, generator)
     for step in MINI_SCHEDULE.steps[:level]:
-        clean = denoise(net, state, step.sigma, chains)
-        fresh = noise_like(chains.latent, generator)
-        state = (1 - step.next_sigma) * clean + step.next_sigma * fresh
+        velocity = velocity_of(net, state, torch.full((len(state),), step.sigma), chains)
+        fresh = partial(noise_like, chains.latent, generator)
+        state = MINI_SCHEDULE.advance(state, velocity * latent_mask(), step, fresh)
     return state
 
 
@@ -118,7 +113,8 @@ def distil_loss(
     """Draw a batch, a noise level and a kind of state; return the student's loss."""
     chains = drop_conditions(data.sample(BATCH, CHAIN, run.rng), run.generator)
     level = int(run.rng.choice(len(LEVEL_CHANCES), p=LEVEL_CHANCES))
-    sigma = MINI_SCHEDULE.sigmas[level]
+    step = MINI_SCHEDULE.steps[level]
+    sigma = step.sigma
     own = level > 0 and run.rng.random() < 0.6
     state = own_state(run.net, level, chains, run.generator)
     if not own:
@@ -126,13 +122,15 @@ def distil_loss(
         seen = (1 - sigma) * chains.latent + sigma * noise
         seen[..., MOUTH] = state[..., MOUTH]
         state = seen
-    target = follow_ode(teacher, state, sigma, ODE_STEPS[level], chains)
-    target[..., MOUTH] = chains.latent[..., MOUTH]
-    clean = denoise(run.net, state, sigma, chains)
-    error = (clean - target).square() * weights
+    reached = follow_ode(teacher, state, step, ODE_STEPS[level], chains)
+    target = (state - reached) / (sigma - step.next_sigma)
+    velocity = velocity_of(run.net, state, torch.full((BATCH,), sigma), chains) * latent_mask()
+    clean = state - sigma * velocity
     # The student's own state says no more about the lips than the sound does: what is left of
-    # their error is chance, and must not outweigh the rest.
-    error[..., OTHERS] = error[..., OTHERS] / sigma**2
+    # their error is chance, and must not outweigh the rest, so it is that of the clean estimate.
+    error = (velocity - target).square()
+    error[..., MOUTH] = (clean - chains.latent)[..., MOUTH].square()
+    error = error * weights
     loss = error.mean() * weights.numel() / latent_mask().sum()
     values = {"loss": loss, f"level{level}{'own' if own else ''}": loss}
     if level == len(LEVEL_CHANCES) - 1:

@@ -181,14 +181,20 @@ def variants(model: MiniModel) -> dict[str, Settings]:
     sigmas = model.schedule.sigmas
 
     def steps(levels: tuple[float, ...]) -> Settings:
-        return replace(base, schedule=StepSchedule(levels, (True,) * len(levels)))
+        audio = (True,) * len(levels)
+        return replace(base, schedule=StepSchedule(levels, audio, model.schedule.sampler))
 
-    eight = tuple(np.interp(np.linspace(0, 1, 8), [0, 0.5, 1], [sigmas[0], sigmas[1], sigmas[-1]]))
+    def spread(count: int) -> tuple[float, ...]:
+        last = sigmas[-1] if model.schedule.sampler == "renoise" else sigmas[-1] / count * 2
+        places = np.linspace(0, 1, count)
+        return tuple(float(s) for s in np.interp(places, [0, 0.5, 1], [sigmas[0], sigmas[1], last]))
+
     return {
         "1 step": steps(sigmas[:1]),
         "2 steps": steps((sigmas[0], sigmas[1])),
         f"{len(sigmas)} steps (shipped)": base,
-        "8 steps": steps(tuple(float(value) for value in eight)),
+        "8 steps": steps(spread(8)),
+        "50 steps": steps(spread(50)),
         "mean memory": replace(base, fold="mean"),
         "no memory": replace(base, alone=True),
         "no mending": replace(base, mend=False),

@@ -25,6 +25,8 @@ PROMPTS = {
     "ru": ("ru_RU_f_IvrvoiceRU", "ru"),
     "fr": ("fr_CA_f_June", "fr"),
 }
+HELD_OUT = 8
+"""Every eighth prompt is kept for choosing, in the part "dev"."""
 _WORST_SCORE = -250.0
 """Mean acoustic score per frame below which text and prompt do not match."""
 
@@ -51,12 +53,14 @@ def _texts(language: str) -> dict[str, str]:
     return found
 
 
-def read_prompts(language: str) -> Iterator[Utterance]:
-    """Prompts of one language (it, ru, fr) whose text could be aligned."""
+def read_prompts(language: str, part: str = "") -> Iterator[Utterance]:
+    """Prompts of one language (it, ru, fr) whose text could be aligned; `part` is train or dev."""
     folder, voice = PROMPTS[language]
     aligner, said = Aligner(voice), _texts(language)
     root = SOUNDS / folder
-    for path in sorted(root.rglob("*.g722")):
+    for number, path in enumerate(sorted(root.rglob("*.g722"))):
+        if part and (number % HELD_OUT == 0) != (part == "dev"):
+            continue
         text = said.get(str(path.relative_to(root).with_suffix("")))
         if not text or "[" in text or "?" in text[1:-1] or re.search(r"\d", text):
             continue

@@ -94,6 +94,18 @@ def _pause(rng: np.random.Generator, varied: bool) -> float:
     return float(rng.uniform(0.7, 2.0) if kind < 0.95 else rng.uniform(2.0, 6.0))
 
 
+def _quiet(count: int, varied: bool, rng: np.random.Generator) -> augment.Sound:
+    """A pause: digital silence, or with a breath, a laugh or a tap in it."""
+    sound = np.zeros(count, np.float32)
+    if varied and count > 0.25 * RATE and rng.random() < 0.3:
+        length = int(min(count, rng.uniform(0.2, 2.5) * RATE))
+        first = int(rng.integers(count - length + 1))
+        heard = augment.pause_noise(length, rng)
+        peak = float(np.abs(heard).max(initial=1e-6))
+        sound[first : first + length] = heard / peak * 10 ** rng.uniform(-2.0, -0.3)
+    return sound
+
+
 def _talkers(count: int, entries: tuple[RawEntry, ...], rng: np.random.Generator) -> augment.Sound:
     """Other people speaking: one to five voices at once."""
     mixed = np.zeros(count, np.float32)
@@ -120,7 +132,7 @@ def _assemble(
     usual_gain = rng.uniform(0.4, 1.0)
     for entry in plan.entries:
         pause = round(_pause(rng, plan.varied) * RATE / _SPAN) * _SPAN
-        sounds.append(np.zeros(pause, np.float32))
+        sounds.append(_quiet(pause, plan.varied, rng))
         curves.append(np.tile(silence, (pause // _SPAN, 1)))
         at += pause
         sound, speed = entry.sound(), 1.0

@@ -436,7 +436,9 @@ def speak_hibari(seed: int) -> Iterator[Utterance]:
             )
             text = texts.draw(text_language, rng)
             if language == "en":
-                phonemes = voice.phonemes(text)
+                phonemes = voice.phonemes(
+                    texts.hesitate(text, rng) if rng.random() < 0.25 else text
+                )
             else:
                 espeak().set_voice(language)
                 phonemes = espeak().ipa(text)

@@ -26,6 +26,7 @@ from liveact_cli.mini.motion import MOTION_FPS, NUM_CHANNELS
 from liveact_cli.mini.performer import Cue, Direction, action_frames, perform
 from liveact_cli.mini.performer.direction import intensity_track, sampled_frames
 from liveact_cli.mini.vocabulary import ACTIONS, EMOTIONS, VOCABULARY, context_rows
+from liveact_cli.mini.weights import read_mini
 from liveact_cli.training.corpus import load_streams
 
 MOODS = tuple(word for word in EMOTIONS if word != "neutral")
@@ -65,8 +66,13 @@ def _intensity(rng: np.random.Generator) -> float:
     return float(np.clip(rng.uniform(0.25, 1.1), 0.0, 1.0))
 
 
-def make_targets(corpus: Path, out: Path, split: str, seed: int) -> None:
-    """Perform every stream of a split and write the three files."""
+def make_targets(
+    corpus: Path, out: Path, split: str, seed: int, weights: Path | None = None
+) -> None:
+    """Perform every stream of a split and write the three files.
+
+    The codec is measured on the motion, or taken over from a weights file.
+    """
     streams = load_streams(corpus, split)
     total = sum(stream.frames for stream in streams)
     out.mkdir(parents=True, exist_ok=True)
@@ -92,8 +98,11 @@ def make_targets(corpus: Path, out: Path, split: str, seed: int) -> None:
         at = rows.stop
         if number % 200 == 0:
             print(f"{number + 1} of {len(streams)} in {time.monotonic() - started:.0f} s")
-    codec = fit_codec(motion, [stream.frames for stream in streams])
-    save_file(codec.state_dict(), out / "codec.safetensors")
+    if weights:
+        state = read_mini(weights).codec
+    else:
+        state = fit_codec(motion, [stream.frames for stream in streams]).state_dict()
+    save_file(state, out / "codec.safetensors")
     print(f"{total / MOTION_FPS / 3600:.2f} h in {time.monotonic() - started:.0f} s")
 
 
@@ -164,9 +173,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", default="train")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--codec", type=Path, help="a weights file whose codec to keep")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    make_targets(given.corpus, given.out, given.split, given.seed)
+    make_targets(given.corpus, given.out, given.split, given.seed, given.codec)
 
 
 if __name__ == "__main__":

@@ -88,3 +88,21 @@ def draw(language: str, rng: random.Random) -> str:
         words.append(parts[rng.randrange(len(parts))])
     joiner = "、" if language in _SPACELESS else " "
     return joiner.join(words)
+
+
+_FILLERS = ("um,", "uh,", "erm,", "hmm,", "well,", "you know,", "I mean,", "like,")
+
+
+def hesitate(text: str, rng: random.Random) -> str:
+    """An English text as people say it unprepared: fillers, a word begun again, a pause."""
+    words = text.split()
+    for _ in range(1 + len(words) // 8):
+        at = rng.randrange(len(words))
+        kind = rng.random()
+        if kind < 0.5:
+            words.insert(at, rng.choice(_FILLERS))
+        elif kind < 0.8:
+            words.insert(at, words[at].rstrip(",.;:!?") + ",")
+        else:
+            words[at] = words[at].rstrip(",.;:!?") + "\u2026"
+    return " ".join(words)

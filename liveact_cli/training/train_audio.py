@@ -1,12 +1,13 @@
 """Train liveact-mini's audio net on the corpus, and write the rows that the transformer reads.
 
     python -m liveact_cli.training.train_audio --corpus DIR --out DIR --minutes 45 --seed 0
-        [--init liveact-mini.safetensors]
+        [--init liveact-mini.safetensors --rate 1.2e-3 --dilations 1 1 2 2 2 1 4 8]
     python -m liveact_cli.training.train_audio --corpus DIR --rows audio_net.safetensors --name run1
 
 What the heads predict is read linearly from the rows, so the rows carry it: phones at 100 Hz, lip
-shapes, closures, voice activity, loudness, pitch. Saves every ten minutes; run again to resume.
-`--init` starts from the net of a weights file, with fresh heads.
+shapes, closures, voice activity, loudness, pitch. Saves every five minutes; run again to resume.
+`--init` starts from the net of a weights file, with fresh heads; blocks that it lacks start as if
+they were not there, so a net can grow.
 """
 
 import argparse
@@ -35,7 +36,7 @@ CROP_ROWS = 100
 BATCH = 14
 RATE, WARM_UP = 2e-3, 200
 AVERAGE = 0.999
-SAVE_EVERY = 600.0
+SAVE_EVERY = 300.0
 SOURCE_WEIGHTS = {
     "prompt": 3.0,
     "hibari": 1.7,
@@ -298,9 +299,12 @@ class Trainer:
         partial.rename(self.out / "audio_net.safetensors")
 
     def start_from(self, net: AudioNet) -> None:
-        """Take over a trained net's weights; the heads stay fresh."""
-        self.net.load_state_dict(net.state_dict())
-        self.average_net.load_state_dict(net.state_dict())
+        """Take over a trained net's weights; the heads stay fresh, further blocks add nothing."""
+        trained = net.state_dict()
+        further = {name: v for name, v in self.net.state_dict().items() if name not in trained}
+        silent = {name: v.zero_() for name, v in further.items() if ".mix." in name}
+        self.net.load_state_dict({**further, **silent, **trained})
+        self.average_net.load_state_dict(self.net.state_dict())
 
     def resume(self) -> None:
         """Go on from the last checkpoint if there is one."""
@@ -319,6 +323,7 @@ def train(
     seed: int,
     config: AudioNetConfig,
     init: Path | None = None,
+    peak: float = RATE,
 ) -> None:
     """Train for a processor time; the learning rate falls as a cosine over it.
 
@@ -339,7 +344,7 @@ def train(
     total, before, saved = minutes * 60, trainer.spent, time.monotonic()
     started, recent = time.process_time(), dict[str, float]()
     while trainer.spent < total:
-        rate = RATE * max(0.02, 0.5 + 0.5 * math.cos(math.pi * min(1.0, trainer.spent / total)))
+        rate = peak * max(0.02, 0.5 + 0.5 * math.cos(math.pi * min(1.0, trainer.spent / total)))
         for name, value in trainer.step(sampler.draw(), rate).items():
             recent[name] = 0.98 * recent.get(name, value) + 0.02 * value
         trainer.spent = before + time.process_time() - started
@@ -364,12 +369,14 @@ def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
         "hibari-dev": [s for s in dev if s.source == "hibari"],
         "espeak-dev": [s for s in dev if s.source == "espeak"],
         "piper-dev": [s for s in dev if s.source == "piper"],
+        "prompts-dev": [s for s in dev if s.source == "prompt"],
     }
 
 
 @torch.inference_mode()
 def write_rows(corpus: Path, weights: Path, name: str) -> None:
     """rows-<name>.npy beside every split's mels."""
+    torch.set_num_threads(1)
     net, _ = load_net(weights)
     for split in ("dev", "test", "train"):
         folder = corpus / "streams" / split
@@ -380,7 +387,8 @@ def write_rows(corpus: Path, weights: Path, name: str) -> None:
         at = 0
         for stream in streams:
             mel = torch.from_numpy(np.asarray(stream.mel, np.float32))[None]
-            rows[at : at + stream.frames] = net(mel)[0].half().numpy()
+            with half_precision():
+                rows[at : at + stream.frames] = net(mel)[0].half().numpy()
             at += stream.frames
         rows.flush()
         partial.rename(folder / f"rows-{name}.npy")
@@ -396,6 +404,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path, help="weights of liveact-mini whose net to start from")
     parser.add_argument("--width", type=int, default=AudioNetConfig.width)
+    parser.add_argument("--dilations", type=int, nargs="+", default=AudioNetConfig.dilations)
+    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument(
         "--rows", type=Path, help="write rows with these weights instead of training"
     )
@@ -404,9 +414,11 @@ def main() -> None:
     if options.rows:
         write_rows(options.corpus, options.rows, options.name)
     elif options.out:
-        config = AudioNetConfig(width=options.width)
-        init = options.init
-        train(options.corpus, options.out, options.minutes, options.seed, config, init)
+        config = AudioNetConfig(width=options.width, dilations=tuple(options.dilations))
+        train(
+            options.corpus, options.out, options.minutes, options.seed, config, options.init,
+            options.rate,
+        )  # fmt: skip
     else:
         parser.error("give --out to train or --rows to write rows")
 

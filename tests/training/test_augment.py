@@ -49,7 +49,7 @@ def test_codecs_add_no_lag(kind: tuple[str, str, int, tuple[int, ...]]) -> None:
 
 
 def test_noise_and_music_fill_the_time_asked_for() -> None:
-    for make in (augment.noise, augment.music):
+    for make in (augment.noise, augment.music, augment.breath, augment.laughter):
         for seed in range(4):
             made = make(20000, np.random.default_rng(seed))
             assert made.shape == (20000,)
@@ -80,3 +80,11 @@ def test_varied_mels_keep_their_shape_and_are_seeded() -> None:
     assert torch.equal(first, again)
     assert first.shape == mel.shape
     assert not torch.equal(first, mel)
+
+
+def test_laughter_comes_in_bursts_that_die_away() -> None:
+    sound = augment.laughter(32000, np.random.default_rng(3))
+    level = (sound[: 32000 // 400 * 400].reshape(-1, 400) ** 2).mean(1)
+    spectrum = np.abs(np.fft.rfft(level - level.mean()))
+    assert 3.5 < np.fft.rfftfreq(len(level), 0.025)[spectrum.argmax()] < 6.7
+    assert level[: len(level) // 3].mean() > 2 * level[-len(level) // 3 :].mean()
