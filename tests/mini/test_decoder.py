@@ -85,10 +85,11 @@ def test_jumps_of_the_lips_are_taken_out() -> None:
 
 def test_values_stay_in_range() -> None:
     decoder = MotionDecoder(MotionCodec.identity())
-    motion = decoder.decode(5.0 * torch.randn(32, 6, 1, 5))
+    noise = torch.randn((32, 6, 1, 5), generator=torch.Generator().manual_seed(1))
+    motion = decoder.decode(5.0 * noise)
     assert motion[:, JAW].min() >= 0.0
     assert motion[:, JAW].max() <= 1.0
-    assert motion[:, YAW].max() > 1.0
+    assert np.abs(motion[:, YAW]).max() > 1.0
 
 
 def test_lips_that_almost_meet_do_meet() -> None:
