@@ -14,12 +14,24 @@ app = new_app()
 @app.command()
 def doctor(
     ctx: typer.Context,
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Of liveact-18b's video, for its bytes.")
+    ] = "720x416",
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option("--gpu-memory", metavar="GB,...", help="Ask for GPUs of these sizes."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Check what this machine has and can do; exit 1 when a video cannot be made here."""
+    """Check what this machine has and can do; exit 1 when a video cannot be made here.
+
+    Shows how liveact-18b would run on the GPUs here, or on well-known ones where there is none.
+    """
     from liveact_cli.diagnose.doctor import examine, healthy
+    from liveact_cli.diagnose.placements import ask, placements, table
 
     environment = ctx.obj
+    asked = ask(size, gpu_memory)
     checks = []
     for check in examine(environment.variables, environment.directory):
         checks.append(check)
@@ -29,6 +41,11 @@ def doctor(
             if check.hint:
                 environment.result(f"      {'':18}  -> {check.hint}")
     well = healthy(checks)
+    found = list(placements(asked, environment.variables, environment.directory))
     if as_json:
-        environment.result_json({"ok": well, "checks": [asdict(check) for check in checks]})
+        rows = [row.to_dict() for row in found]
+        described = [asdict(check) for check in checks]
+        environment.result_json({"ok": well, "checks": described, "liveact-18b": rows})
+    else:
+        environment.result(f"\n{table(asked, found)}")
     return ExitCode.OK if well else ExitCode.FAILURE

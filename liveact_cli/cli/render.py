@@ -81,7 +81,19 @@ def render(
     decoder_weights: Annotated[
         str | None, _flag("That decoder's file, if not in the model's folder.", "FILE")
     ] = None,
-    gpus: Annotated[str | None, _flag("Share the work among N GPUs of this machine.", "N")] = None,
+    gpus: Annotated[
+        str | None, _flag("Share the work among N GPUs: auto (default) or N.", "N")
+    ] = None,
+    precision: Annotated[
+        str | None, _flag("Of the weights: auto (default), bf16 or fp8.", "NAME")
+    ] = None,
+    kv_precision: Annotated[
+        str | None, _flag("Of the memory: auto (default), bf16 or fp8.", "NAME")
+    ] = None,
+    offload: Annotated[
+        str | None,
+        _flag("Into the host's memory: auto (default), none, cache, blocks or all.", "WHAT"),
+    ] = None,
     tiles: Annotated[
         str | None, _flag("Draw in tiles of N pixels, to save memory: auto, off or N.", "N")
     ] = None,
@@ -138,7 +150,8 @@ def render(
         "audio_guidance": audio_guidance, "sampler": sampler, "memory": memory,
         "prompt_granularity": prompt_granularity, "vae_overlap": vae_overlap or None,
         "audio_encoder": audio_encoder and environment.path(audio_encoder), "tiles": tiles,
-        "gpus": gpus, "decoder": decoder,
+        "gpus": gpus, "precision": precision, "kv_precision": kv_precision, "offload": offload,
+        "decoder": decoder,
         "decoder_weights": decoder_weights and environment.path(decoder_weights),
     }  # fmt: skip
     orders = Orders(preset, prompt, emotion, tuple(action or ()))
@@ -325,6 +338,7 @@ def _show_plan(plan: "RenderPlan", environment: "Environment", *, as_json: bool)
             "chunks": plan.chunks.chunks,
             "estimated_seconds": round(plan.estimated_seconds, 1),
             "estimated_memory_bytes": plan.model.row.estimate.memory_bytes,
+            **({"placement": plan.placement.to_dict()} if plan.placement else {}),
         }
     )
 
@@ -345,4 +359,6 @@ def _plan_lines(plan: "RenderPlan") -> str:
             f"{format_bytes(row.estimate.memory_bytes)} of memory",
         ),
     ]
+    if plan.placement is not None:
+        rows += plan.placement.rows()
     return "\n".join(f"{name:9} {text}" for name, text in rows)

@@ -33,6 +33,15 @@ def verify(
         int | None,
         typer.Option("--gpus", metavar="N", min=1, help="Compute on N GPUs (on the CPU)."),
     ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="NAME", help="fp32 (default), bf16 or fp8.")
+    ] = "fp32",
+    kv_precision: Annotated[
+        str, typer.Option("--kv-precision", metavar="NAME", help="Of the memory: exact or fp8.")
+    ] = "exact",
+    offload: Annotated[
+        str, typer.Option("--offload", metavar="WHAT", help="none, cache, blocks or all.")
+    ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Replay recorded files; exit 1 when one differs by more than the tolerance.
@@ -40,7 +49,7 @@ def verify(
     This proves a GPU, a kernel or a precision on any file of the golden format.
     """
     from liveact_cli.core.verification import Verified
-    from liveact_cli.engine.verify import KINDS, CheckpointSubject, verify_file
+    from liveact_cli.engine.verify import KINDS, CheckpointSubject, verify_file, ways_to_run
     from liveact_cli.runtime.devices import choose_devices
     from liveact_cli.wan.verify import wan_kinds
 
@@ -49,7 +58,9 @@ def verify(
     devices = choose_devices(gpus, kind)
     kinds = (*KINDS, *wan_kinds(environment.path(audio_encoder) if audio_encoder else None))
     results: list[Verified] = []
-    with CheckpointSubject(environment.path(checkpoint), devices) as subject:
+    folder = environment.path(checkpoint)
+    options = ways_to_run(folder, precision, kv_precision, offload, environment.variables)
+    with CheckpointSubject(folder, devices, options.dtype, options) as subject:
         for name in golden:
             result = verify_file(subject, environment.path(name), tolerance, kinds)
             results.append(result)

@@ -76,6 +76,11 @@ def _side(value: int | None) -> int | None:
     return value
 
 
+def _auto(value: object) -> object:
+    """`auto` is None: left to be chosen."""
+    return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(allow_inf_nan=False)]
 Threads = Annotated[int, Field(ge=1, le=64)]
 
@@ -105,8 +110,18 @@ class _Edge(BaseModel):
     prompt_granularity: Literal["frame", "chunk"] | None = None
     audio_encoder: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     vae_overlap: bool | None = None
-    gpus: Annotated[int, Field(ge=1, le=64)] | None = None
+    gpus: Annotated[Annotated[int, Field(ge=1, le=64)] | None, BeforeValidator(_auto)] = None
     device: Literal["cpu", "cuda"] | None = None
+    precision: Annotated[Literal["bf16", "fp8"] | None, BeforeValidator(_auto)] = None
+    kv_precision: Annotated[Literal["bf16", "fp8"] | None, BeforeValidator(_auto)] = None
+    offload: Annotated[Literal["none", "cache", "blocks", "all"] | None, BeforeValidator(_auto)] = (
+        None
+    )
+    kernels: Annotated[Literal["triton", "compile", "eager"] | None, BeforeValidator(_auto)] = None
+    attention: Annotated[
+        Literal["sdpa", "cudnn", "flash", "fp8", "fp8-emulated"] | None, BeforeValidator(_auto)
+    ] = None
+    fp8_backend: Literal["own", "te"] | None = None
     decoder: Literal["wan", "taew2_1", "lightvae"] | None = None
     decoder_weights: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     tiles: Annotated[int | None, BeforeValidator(_tiles), AfterValidator(_side)] = None

@@ -39,6 +39,12 @@ class RenderSettings:
     vae_overlap: bool | None = None
     gpus: int | None = None
     device: Literal["cpu", "cuda"] | None = None
+    precision: Literal["bf16", "fp8"] | None = None
+    kv_precision: Literal["bf16", "fp8"] | None = None
+    offload: Literal["none", "cache", "blocks", "all"] | None = None
+    kernels: Literal["triton", "compile", "eager"] | None = None
+    attention: Literal["sdpa", "cudnn", "flash", "fp8", "fp8-emulated"] | None = None
+    fp8_backend: Literal["own", "te"] | None = None
     decoder: Literal["wan", "taew2_1", "lightvae"] | None = None
     decoder_weights: Path | None = None
     tiles: int | None = None
@@ -56,13 +62,15 @@ class RenderSettings:
 
 FULL_ONLY: Final = (
     "audio_guidance", "sampler", "memory", "prompt_granularity", "audio_encoder", "vae_overlap",
-    "gpus", "device", "tiles", "decoder", "decoder_weights",
+    "gpus", "device", "tiles", "decoder", "decoder_weights", "precision", "kv_precision",
+    "offload", "kernels", "attention", "fp8_backend",
 )  # fmt: skip
 """Settings of models like liveact-18b; liveact-mini's weights decide these themselves."""
 
 DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(RenderSettings)}
 
-NOT_IN_THE_RESULT: Final = ("gpus", "device")
-"""Settings that say where a render is computed, not what."""
+NOT_IN_THE_RESULT: Final = ("gpus", "device", "offload", "precision", "kv_precision")
+"""Settings that say where a render is computed, not what; the precision that was chosen is recorded
+by itself, whether it was asked for or not."""
 
 SETTING_NAMES: Final = tuple(DEFAULTS)

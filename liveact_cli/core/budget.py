@@ -158,7 +158,6 @@ class CodecSizes:
     size: Size
     vae: int
     text_encoder: int
-    image_encoder: int
     audio_encoder: int
     vae_channels: int = 96
 

@@ -17,6 +17,7 @@ from liveact_cli.engine.conditioning import ChunkConditions, Conditioner
 from liveact_cli.model.memory import ConvMemory, Fold
 from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.streams import sent
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ class DecodeMemory:
         """Bytes held; constant whatever the length of the recording."""
         return self.main.nbytes + (self.silent.nbytes if self.silent else 0)
 
+    def clear(self) -> None:
+        """Forget everything; it is as new."""
+        self.main.clear()
+        if self.silent:
+            self.silent.clear()
+
     def state(self) -> dict[str, Tensor]:
         """Return copies of everything, to go on from later with `decode_chunks(start=...)`."""
         state = {f"main.{name}": value for name, value in self.main.state().items()}
@@ -112,9 +119,16 @@ def _decode(
     settings: DecodeSettings,
 ) -> DecodedChunk:
     shape = (1, transformer.config.out_dim, span.latents, *memory.latent_size)
-    x = noise.initial(span.index, shape).to(transformer.device)
+    schedule, device = settings.schedule, transformer.device
+    # All that has to travel goes before the first step: nothing waits for the device inside.
+    x = sent(noise.initial(span.index, shape), device)
+    fresh = {
+        step.index: sent(noise.renoise(span.index, step.index, shape), device)
+        for step in schedule.steps
+        if schedule.renews(step)
+    }
     velocities = []
-    for step in settings.schedule.steps:
+    for step in schedule.steps:
         audio = given.audio if step.audio else None
         bank = memory.main.bank(step.index)
         velocity = transformer(x, step.time, given.context, audio, bank, given.y)
@@ -123,6 +137,5 @@ def _decode(
             silent = transformer(x, step.time, given.context, given.silence, bank, given.y)
             velocity = silent + settings.audio_guidance * (velocity - silent)
         velocities.append(velocity[0])
-        fresh = partial(noise.renoise, span.index, step.index, shape)
-        x = settings.schedule.advance(x, velocity, step, fresh)
+        x = schedule.advance(x, velocity, step, partial(fresh.__getitem__, step.index))
     return DecodedChunk(span, x[0], tuple(velocities))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import liveact_cli
 from liveact_cli.config.settings import NOT_IN_THE_RESULT, RenderSettings
@@ -16,6 +16,9 @@ from liveact_cli.core.geometry import ChunkPlan, frames_of
 from liveact_cli.core.units import Size
 from liveact_cli.weights.registry import ModelRow
 from liveact_cli.weights.resolve import ResolvedModel
+
+if TYPE_CHECKING:
+    from liveact_cli.engine.placement import Placement
 
 FORMAT: Final = 1
 _FILES: Final = ("audio_encoder", "decoder_weights")
@@ -44,6 +47,8 @@ class RenderPlan:
     chunks: ChunkPlan
     direction: str = ""
     """Identity of the script that is played, if there is one."""
+    placement: "Placement | None" = None
+    """Where and how exactly the model computes; liveact-mini needs none."""
     cache: Path | None = None
     """Where results are kept that other renders need too."""
 
@@ -84,6 +89,7 @@ class RenderPlan:
             "frames": self.frames,
             "settings": settings,
             **({"direction": self.direction} if self.direction else {}),
+            **({"arithmetic": self.placement.record()} if self.placement else {}),
             **{name: fingerprint_of(path) for name, path in files.items() if path},
         }
 

@@ -1,28 +1,29 @@
 """Loading a model with its codecs: what differs between the families ends here."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
 from liveact_cli.config.settings import RenderSettings
-from liveact_cli.core.errors import DeviceError
 from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
 from liveact_cli.core.protocols import AudioEncoder, FrameDecoder, PromptTrack
-from liveact_cli.core.units import Size, format_bytes
+from liveact_cli.core.units import Size
 from liveact_cli.engine.conditioning import FixedPrompt, Reference
 from liveact_cli.engine.decode import DecodeSettings
 from liveact_cli.engine.manifest import RenderPlan
+from liveact_cli.engine.placement import options_of, place
 from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.adapting import AdaptivePlan
+from liveact_cli.runtime.build import Options, build
 from liveact_cli.runtime.crew import Crew
 from liveact_cli.runtime.devices import choose_devices
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import Family
-from liveact_cli.weights.resolve import ResolvedModel
 from liveact_cli.weights.store import heads_of
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from liveact_cli.mini.model import MiniModel
     from liveact_cli.script.direct import Granularity
     from liveact_cli.wan.bundle import WanModel
-
-LARGEST_ON_CPU: Final = 4_000_000_000
-"""Bytes of weights that are still tried without a GPU: checkpoints for tests and studies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +84,22 @@ class Speaker(Protocol):
         """Prepare RGB `[H, W, 3]` for a video of `size` at `fps`.
 
         Raises MediaError where the picture cannot be used.
+        """
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """How it computes, for the record of a video; complete when it has been tried out."""
+        ...
+
+    def recall(self, found: Mapping[str, Any]) -> None:
+        """Compute as an earlier run of the same render did, whose `try_out` has returned this."""
+        ...
+
+    def try_out(self, first_chunk: Callable[[], object]) -> dict[str, Any]:
+        """Decide what shows only while it runs; return it, to be recalled when a render goes on.
+
+        `first_chunk` generates the first chunk and forgets it.
         """
         ...
 
@@ -148,6 +162,18 @@ class MiniSpeaker:
         decoder = MotionFrameDecoder(self.model.codec, renderer, fps)
         return View(Reference(), decoder, LATENT_SIZE, notes, fit.warnings)
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing is chosen for it."""
+        return {}
+
+    def recall(self, found: Mapping[str, Any]) -> None:
+        """There is nothing to recall."""
+
+    def try_out(self, first_chunk: Callable[[], object]) -> dict[str, Any]:
+        """Nothing has to be found out."""
+        return {}
+
     def say(self, prompt: str) -> PromptTrack:
         """Look for the words of its vocabulary."""
         return FixedPrompt(self.model.prompt_encoder.encode(prompt))
@@ -183,6 +209,7 @@ class WanSpeaker:
     policy: MemoryPolicy
     decode_settings: DecodeSettings
     granularity: "Granularity" = "chunk"
+    adaptive: AdaptivePlan | None = None
     _loaded: LiveActTransformer | Crew | None = None
 
     def __enter__(self) -> Self:
@@ -194,6 +221,25 @@ class WanSpeaker:
         loaded, self._loaded = self._loaded, None
         if isinstance(loaded, Crew):
             loaded.__exit__(kind, error, trace)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Precision, kernels, and which layers run in FP8."""
+        return self.transformer.facts
+
+    def recall(self, found: Mapping[str, Any]) -> None:
+        """Use the FP8 plan of an earlier run; the transformer is loaded anew where it differs."""
+        if self.adaptive and "fp8_plan" in found and self.adaptive.recall(found["fp8_plan"]):
+            self.__exit__(None, None, None)
+
+    def try_out(self, first_chunk: Callable[[], object]) -> dict[str, Any]:
+        """Measure the error of the layers in FP8, where that has not been done before."""
+        if self.adaptive is None:
+            return {}
+        loaded = self._loaded
+        if not self.adaptive.decided and loaded is not None:
+            self.adaptive.decide(loaded, first_chunk)
+        return {"fp8_plan": self.adaptive.found()}
 
     @property
     def transformer(self) -> LiveActTransformer:
@@ -248,53 +294,48 @@ def _load_wan(plan: RenderPlan) -> Speaker:
     from liveact_cli.wan.bundle import load_wan
 
     model, settings = plan.model, plan.settings
-    devices = choose_devices(settings.gpus, settings.device)
-    device = devices[0]
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    if device.type == "cpu":
-        _check_host_memory(model)
+    placement = plan.placement or place(model, settings, plan.size)
+    layout = placement.layout
+    devices = choose_devices(layout.gpus, placement.device)
+    options = options_of(placement, settings)
     codecs = load_wan(
         model.path,
         settings.audio_encoder,
-        device=device,
-        dtype=dtype,
+        device=devices[0],
+        dtype=options.dtype,
         policy=model.row.policy,
         cache=plan.cache,
         vae_overlap=bool(settings.vae_overlap),
         tile_pixels=settings.tiles or None,
+        latents_per_call=layout.latents_per_call,
         decoder=settings.decoder or "wan",
         decoder_weights=settings.decoder_weights,
     )
+
+    adaptive = AdaptivePlan(model.path) if layout.precision == "fp8" else None
+
+    def load() -> LiveActTransformer | Crew:
+        fp8 = None if adaptive is None else adaptive.plan
+        return load_shared(model.path, replace(options, fp8=fp8), devices)
+
     return WanSpeaker(
-        partial(load_shared, model.path, dtype, devices),
+        load,
         codecs,
         model.row.policy,
         decode_settings_of(settings),
         settings.prompt_granularity or "chunk",
+        adaptive,
     )
 
 
 def load_shared(
-    checkpoint: Path, dtype: torch.dtype, devices: Sequence[torch.device]
+    checkpoint: Path, options: Options, devices: Sequence[torch.device]
 ) -> LiveActTransformer | Crew:
     """Load a transformer on one device, or on several that share the work."""
-    from liveact_cli.runtime.loader import load_transformer
-
-    build = partial(load_transformer, checkpoint, dtype=dtype)
+    make = partial(build, checkpoint, options)
     if len(devices) == 1:
-        return build(device=devices[0])
-    return Crew(build, devices, heads=heads_of(checkpoint))
-
-
-def _check_host_memory(model: ResolvedModel) -> None:
-    """Say that there is no GPU before a large checkpoint fills the memory; small ones run."""
-    weights = sum(file.stat().st_size for file in model.path.glob("*.safetensors"))
-    if weights > LARGEST_ON_CPU:
-        raise DeviceError(
-            f"{model.row.name} needs a GPU, and there is none here (weights of "
-            f"{format_bytes(weights)})",
-            "--model liveact-mini runs on a CPU",
-        )
+        return make(device=devices[0])
+    return Crew(make, devices, heads=heads_of(checkpoint))
 
 
 LOADERS: dict[Family, Callable[[RenderPlan], Speaker]] = {"mini": _load_mini, "wan": _load_wan}

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from liveact_cli.config.settings import RenderSettings
 from liveact_cli.core.errors import UsageError
@@ -57,7 +57,8 @@ def prepare(
     the unfinished render of `output` is taken.
 
     Raises LiveActError (of the kind that fits) for everything that would stop the render later and
-    can be known now. Neither torch nor a model is loaded.
+    can be known now, too little memory for its model included. No model is loaded, and torch only
+    where GPUs have to be asked.
     """
     sweep(output)
     check_target(output, force)
@@ -73,11 +74,19 @@ def prepare(
     sound = AudioSource(audio, settings.start, settings.duration)
     size = settings.size or default_size(picture.shape[1], picture.shape[0], model.row)
     check_size(size, model.row)
-    seed = _seed_for(output) if settings.seed is None else settings.seed
+    facts = unfinished(output)
+    seed = _seed_for(facts) if settings.seed is None else settings.seed
     estimate = estimate_bytes(*size, settings.fps, sound.seconds, settings.crf)
     check_target(output, force, estimate)
     plan = plan_render(model, audio, reference, output, settings, seed, sound.seconds, size)
-    return Job(replace(plan, cache=cache_folder(variables)), sound, picture, notes=notes)
+    plan = replace(plan, cache=cache_folder(variables))
+    if model.row.family == "wan":
+        from liveact_cli.engine.placement import place
+
+        placement = place(model, settings, size, None if facts is None else facts["record"])
+        plan = replace(plan, placement=placement)
+        notes = notes if placement.note is None else (*notes, placement.note)
+    return Job(plan, sound, picture, notes=notes)
 
 
 def _no_effect(settings: RenderSettings, row: ModelRow) -> tuple[str, ...]:
@@ -116,8 +125,7 @@ def check_decoder(settings: RenderSettings, folder: Path) -> None:
     find_decoder(folder, name, settings.decoder_weights)
 
 
-def _seed_for(output: Path) -> int:
-    facts = unfinished(output)
+def _seed_for(facts: Mapping[str, Any] | None) -> int:
     return secrets.randbits(SEED_BITS) if facts is None else int(facts["record"]["seed"])
 
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -31,6 +32,7 @@ from liveact_cli.media.mux import mux
 from liveact_cli.media.sound import SoundTrack
 from liveact_cli.media.target import Target
 from liveact_cli.media.video import Segment, SegmentWriter
+from liveact_cli.runtime.streams import WorkStream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,10 +74,12 @@ def generate(
     prompts: PromptTrack,
     start: Start = BEGINNING,
     before_chunk: Callable[[int, DecodeMemory], None] = lambda index, memory: None,
+    found: Callable[[Mapping[str, Any]], None] = lambda facts: None,
 ) -> Iterator[TimedChunk]:
     """Yield the chunks of a job in latent space from `start` on, each with what its stages took.
 
-    `before_chunk` may look at the memory as it is before each chunk.
+    `before_chunk` may look at the memory as it is before each chunk; `found` is told what the
+    model finds out when it is tried, before the first one.
     """
     plan, decode = job.plan, speaker.decode_settings
     model_frames = plan.chunks.frames
@@ -86,16 +90,29 @@ def generate(
         speaker.transformer, speaker.policy, rows, prompts, view.reference, guided=decode.guided
     )
     memory = DecodeMemory(speaker.transformer, speaker.policy, view.latent_size, decode)
+    decoding = partial(
+        decode_chunks,
+        speaker.transformer,
+        plan.chunks,
+        conditioner,
+        PhiloxNoise(plan.seed),
+        memory,
+        decode,
+    )
+
+    def first_chunk() -> None:
+        next(decoding())
+        memory.clear()
+
+    found(speaker.try_out(first_chunk))
     if start.memory is not None:
         memory.load_state(start.memory)
-    noise = PhiloxNoise(plan.seed)
-    chunks = decode_chunks(
-        speaker.transformer, plan.chunks, conditioner, noise, memory, decode, start=start.chunk
-    )
+    chunks, stream = decoding(start=start.chunk), WorkStream(speaker.transformer.device)
     for index in range(start.chunk, plan.chunks.chunks):
         before_chunk(index, memory)
         begun, rows.seconds = Clock(), 0.0
-        chunk = next(chunks)
+        with stream.work():
+            chunk = next(chunks)
         took = Clock() - begun
         yield TimedChunk(chunk, {AUDIO: rows.seconds, TRANSFORMER: took - rows.seconds})
 
@@ -131,7 +148,7 @@ def render_video(
             segments, first_frame = yield from _make_segments(job, speaker, run, sound, stop, begun)
         if job.sound.silent:
             yield Caution(f"{plan.audio.name} is silent: the lips stay closed", _SILENT_HINT)
-        mux(segments, sound, run.target.staging, run.record, plan.settings.fps, plan.frames)
+        mux(segments, sound, run.target.staging, run.full_record, plan.settings.fps, plan.frames)
         run.target.commit()
         before = run.start.frames
     duration = float(plan.frames / plan.settings.fps)
@@ -164,8 +181,9 @@ def _make_segments(
     with ExitStack() as stack:
         writer = stack.enter_context(_writer(plan, run))
         drawing = _Drawing(plan, view.decoder, writer, start, begun)
+        speaker.recall(start.found)
         chunks = work_ahead(
-            lambda: generate(speaker, view, job, prompts, start, saver.before_chunk)
+            lambda: generate(speaker, view, job, prompts, start, saver.before_chunk, saver.know)
         )
         stack.callback(chunks.close)
         for timed in chunks:
@@ -177,6 +195,7 @@ def _make_segments(
                 raise _interrupted(plan, segments, sound, run.target)
         drawing.finish()
         segments = (*start.segments, *writer.close())
+    run.facts = dict(speaker.facts)
     saver.complete()
     yield from saver.news()
     return segments, drawing.first_frame

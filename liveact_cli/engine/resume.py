@@ -74,7 +74,7 @@ class Start:
     """Where a render begins: the next chunk, the frames drawn before it, what is finished already.
 
     `memory` and `decoder` are None at the very beginning; `complete` means that only the joining of
-    the segments is left.
+    the segments is left. `found` is what the model found out when it was tried.
     """
 
     chunk: int = 0
@@ -84,6 +84,7 @@ class Start:
     decoder: dict[str, Tensor] | None = None
     complete: bool = False
     peak: float = 0.0
+    found: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -131,7 +132,8 @@ def _start_of(path: Path, identity: Mapping[str, Any]) -> Start:
         }
         for part in (_MEMORY, _DECODER)
     )
-    return Start(facts["chunk"], facts["drawn"], segments, memory, decoder, peak=facts["peak"])
+    peak, found = facts["peak"], facts.get("found", {})
+    return Start(facts["chunk"], facts["drawn"], segments, memory, decoder, peak=peak, found=found)
 
 
 def _segment_of(folder: Path, entry: Mapping[str, Any]) -> Segment:
@@ -205,6 +207,10 @@ class Saver:
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_all, name="states", daemon=True)
         self._writer.start()
+
+    def know(self, found: Mapping[str, Any]) -> None:
+        """Keep in all states to come what the model found out when it was tried."""
+        self._facts["found"] = dict(found)
 
     def before_chunk(self, chunk: int, memory: DecodeMemory) -> None:
         """Remember the memory before `chunk` where a state is wanted there."""

@@ -17,6 +17,8 @@ from liveact_cli.media.target import Target, check_target
 from liveact_cli.media.workfolder import WorkFolder, work_folder_of
 from liveact_cli.runtime.devices import choose_devices
 
+COMPUTED: Final = "computed"
+"""Where a video's record tells how it was computed, which is no part of what was asked for."""
 _PACKAGES: Final = ("torch", "numpy", "opencv-python-headless")
 
 
@@ -28,6 +30,7 @@ class Run:
         self.plan, self.keeping = plan, keeping
         self.record = plan.record()
         self.start = Start()
+        self.facts: dict[str, Any] = {}
         self._saver: Saver | None = None
         self._folder, self._force = folder, force
         self._notes: list[Event] = []
@@ -43,6 +46,11 @@ class Run:
         if self._saver is None:
             raise RuntimeError("the run has not begun")
         return self._saver
+
+    @property
+    def full_record(self) -> dict[str, Any]:
+        """What goes into the video: the plan's record, and how it was computed."""
+        return self.record | ({COMPUTED: self.facts} if self.facts else {})
 
     def begin(self, peak: Callable[[], float]) -> Iterator[Event]:
         """Find where to start, and yield what is to be told about that.
@@ -125,7 +133,8 @@ def machine_of(plan: RenderPlan) -> dict[str, str]:
     """Return what else decides the bits of a video: packages, and the processor or GPU."""
     processor = torch.backends.cpu.get_cpu_capability()
     if plan.model.row.family == "wan":
-        device = choose_devices(plan.settings.gpus, plan.settings.device)[0]
+        kind = plan.placement.device if plan.placement else plan.settings.device
+        device = choose_devices(None if kind == "cuda" else plan.settings.gpus, kind)[0]
         if device.type == "cuda":
             processor = torch.cuda.get_device_name(device)
     packages = {package: version(package) for package in _PACKAGES}

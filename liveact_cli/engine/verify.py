@@ -5,14 +5,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from liveact_cli.core.errors import MediaError
+from liveact_cli.core.budget import Offload
+from liveact_cli.core.errors import MediaError, UsageError
 from liveact_cli.core.geometry import ChunkPlan, ChunkSpan, MemoryPolicy
+from liveact_cli.core.placement import OFFLOADS
 from liveact_cli.core.verification import (
     Comparison,
     Golden,
@@ -28,6 +30,8 @@ from liveact_cli.engine.models import load_shared
 from liveact_cli.engine.noise import RecordedNoise
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.adapting import AdaptivePlan
+from liveact_cli.runtime.build import Options
 from liveact_cli.runtime.crew import Crew
 
 
@@ -65,6 +69,7 @@ class CheckpointSubject:
     checkpoint: Path
     devices: Sequence[torch.device] = (torch.device("cpu"),)
     dtype: torch.dtype = torch.float32
+    options: Options | None = None
     _exits: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -83,7 +88,8 @@ class CheckpointSubject:
     @cached_property
     def transformer(self) -> LiveActTransformer:
         """The transformer of the checkpoint."""
-        loaded = load_shared(self.checkpoint, self.dtype, self.devices)
+        options = self.options or Options(self.dtype)
+        loaded = load_shared(self.checkpoint, options, self.devices)
         if isinstance(loaded, Crew):
             return self._exits.enter_context(loaded).transformer
         return loaded
@@ -114,6 +120,35 @@ class CheckpointSubject:
         yield {
             f"final_cache.{name}": value for name, value in memory.main.state(whole=True).items()
         }
+
+
+def ways_to_run(
+    checkpoint: Path,
+    precision: str,
+    kv_precision: str,
+    offload: str,
+    variables: Mapping[str, str],
+) -> Options:
+    """Return how a transformer is run for a proof; raises UsageError for a word that is none.
+
+    Kernels and attention are those of the variables `LIVEACT_KERNELS` and `LIVEACT_ATTENTION`.
+    """
+    words = {
+        "precision": (precision, ("fp32", "bf16", "fp8")),
+        "kv-precision": (kv_precision, ("exact", "bf16", "fp8")),
+        "offload": (offload, OFFLOADS),
+    }
+    for name, (value, allowed) in words.items():
+        if value not in allowed:
+            raise UsageError(f"--{name} {value}: choose {', '.join(allowed)}", "liveact verify -h")
+    return Options(
+        torch.float32 if precision == "fp32" else torch.bfloat16,
+        AdaptivePlan(checkpoint).plan if precision == "fp8" else None,
+        fp8_memory=kv_precision == "fp8",
+        offload=cast(Offload, offload),
+        kernels=variables.get("LIVEACT_KERNELS") or "auto",
+        attention=variables.get("LIVEACT_ATTENTION") or "auto",
+    )
 
 
 def _check_fit(

@@ -55,6 +55,10 @@ class StepSchedule:
         rows = zip(self.sigmas, following, self.audio, strict=True)
         return tuple(Step(index, *row) for index, row in enumerate(rows))
 
+    def renews(self, step: Step) -> bool:
+        """Whether a step mixes in fresh noise."""
+        return self.sampler == "renoise" and step.next_sigma > 0
+
     def advance(
         self, x: Tensor, velocity: Tensor, step: Step, fresh: Callable[[], Tensor]
     ) -> Tensor:

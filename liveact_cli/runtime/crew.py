@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final, Self
 
 import torch
@@ -28,11 +29,14 @@ from liveact_cli.core.errors import DeviceError, ExitCode, LiveActError
 from liveact_cli.core.sharing import check_heads
 from liveact_cli.model.memory import Bank
 from liveact_cli.model.transformer import Audio, Context, LiveActTransformer
+from liveact_cli.runtime.build import follow_plan
+from liveact_cli.runtime.fp8 import FP8Plan
 from liveact_cli.runtime.orders import (
     Build,
     ClearMemory,
     End,
     Failed,
+    FollowPlan,
     Forget,
     Forward,
     Keep,
@@ -336,6 +340,11 @@ class Crew:
         """Take note of the banks of a memory, so that calls can name them."""
         for step, bank in memory.banks.items():
             self._banks[bank] = memory.number, step
+
+    def follow_plan(self, plan: FP8Plan, checkpoint: Path) -> None:
+        """Let all ranks give the layers that an FP8 plan does not name their precision back."""
+        with self.together(FollowPlan(plan, checkpoint)):
+            follow_plan(self.transformer, plan, checkpoint, self.transformer.device)
 
     @contextmanager
     def together(self, order: Order) -> Iterator[None]:

@@ -3,6 +3,11 @@
 import torch
 
 from liveact_cli.core.errors import DeviceError
+from liveact_cli.core.machine import available_memory
+from liveact_cli.core.placement import Machine
+
+FP8_CAPABILITY = (8, 9)
+"""The first GPUs with e4m3 arithmetic."""
 
 
 def choose_devices(gpus: int | None, kind: str | None = None) -> list[torch.device]:
@@ -23,3 +28,14 @@ def choose_devices(gpus: int | None, kind: str | None = None) -> list[torch.devi
             "`liveact doctor` shows what there is; without --gpus the choice is made for you",
         )
     return [torch.device("cuda", index) for index in range(count)]
+
+
+def examine_machine() -> Machine:
+    """Return what there is to compute on: free bytes of each GPU, this process's own included."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cards = [
+        torch.cuda.mem_get_info(index)[0] + torch.cuda.memory_reserved(index)
+        for index in range(count)
+    ]
+    able = all(torch.cuda.get_device_capability(index) >= FP8_CAPABILITY for index in range(count))
+    return Machine(tuple(cards), available_memory(), able)

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from liveact_cli.core.errors import DeviceError
+from liveact_cli.runtime.devices import FP8_CAPABILITY
 
 E4M3 = torch.float8_e4m3fn
 E4M3_MAX = torch.finfo(E4M3).max
 """448: 1.75 times 2 to the 8th."""
-
-_FIRST_CAPABILITY = (8, 9)
 
 
 class Quantised(NamedTuple):
@@ -67,7 +66,7 @@ def check_device(device: torch.device) -> None:
     if device.type != "cuda":
         return
     capability = torch.cuda.get_device_capability(device)
-    if capability < _FIRST_CAPABILITY:
+    if capability < FP8_CAPABILITY:
         raise DeviceError(
             f"{torch.cuda.get_device_name(device)} (compute capability "
             f"{capability[0]}.{capability[1]}) has no FP8 arithmetic; it begins at 8.9",

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,8 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from liveact_cli.core.errors import LiveActError
 from liveact_cli.model.memory import ConvMemory
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.build import follow_plan
+from liveact_cli.runtime.fp8 import FP8Plan
 from liveact_cli.runtime.ulysses import Team
 
 
@@ -146,6 +149,19 @@ class ClearMemory:
     def run(self, held: Held) -> None:
         """Forget this rank's heads."""
         held.memories[self.number].clear()
+
+
+@dataclass(frozen=True, slots=True)
+class FollowPlan:
+    """Give layers that an FP8 plan does not name their precision back."""
+
+    plan: FP8Plan
+    checkpoint: Path
+
+    def run(self, held: Held) -> None:
+        """Do it with this rank's weights."""
+        transformer = held.transformer
+        follow_plan(transformer, self.plan, self.checkpoint, transformer.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from liveact_cli.engine.manifest import RenderPlan, fingerprint_of
 from liveact_cli.engine.models import Speaker, load_speaker
 from liveact_cli.engine.prepare import Job
 from liveact_cli.engine.render import render_video
+from liveact_cli.engine.run import COMPUTED
 from liveact_cli.media.inputs import open_media
 from liveact_cli.media.metadata import read_metadata
 from liveact_cli.studio.messages import Failure, Made, Opened
@@ -39,7 +40,8 @@ class Speakers:
     def of(self, plan: RenderPlan) -> Speaker:
         """Return the model of a plan, loaded unless it is there."""
         settings = plan.settings
-        key = (plan.model.path, *(getattr(settings, name) for name in FULL_ONLY))
+        layout = plan.placement and plan.placement.layout
+        key = (plan.model.path, layout, *(getattr(settings, name) for name in FULL_ONLY))
         if self._speaker is None or key != self._key:
             self.close()
             self._speaker = self._stack.enter_context(load_speaker(plan))
@@ -99,6 +101,7 @@ def _seed_if_same(job: Job) -> int | None:
     wanted: dict[str, Any] = job.plan.record()
     if there is None or not isinstance(there.get("seed"), int):
         return None
+    there.pop(COMPUTED, None)
     if job.plan.settings.seed is None:
         wanted["seed"] = there["seed"]
     return int(wanted["seed"]) if there == wanted else None

@@ -46,11 +46,13 @@ class WanModel:
         cache: Path | None,
         vae_overlap: bool,
         tile_pixels: int | None,
+        latents_per_call: int,
         decoder: tuple[str, Path] | None,
     ) -> None:
         self._files, self._device, self._dtype = files, device, dtype
         self._policy = policy
         self._overlap, self._tile_pixels = vae_overlap, tile_pixels
+        self._latents_per_call = latents_per_call
         self._kept = Kept(cache, "pictures")
         self.audio_encoder = SpeechEncoder(Wav2Vec2(audio_encoder, device, torch.float32))
         self.prompt_encoder = TextEncoder(
@@ -80,7 +82,12 @@ class WanModel:
             return TinyFrameDecoder(self._decoder)
         side = self._tile_pixels
         tile = None if side is None else max(1, side // self.vae.sizes.spatial_stride)
-        return WanFrameDecoder(self._decoder, overlap=self._overlap, tile=tile)
+        return WanFrameDecoder(
+            self._decoder,
+            overlap=self._overlap,
+            tile=tile,
+            latents_per_call=self._latents_per_call,
+        )
 
     def latent_size(self, size: Size) -> tuple[int, int]:
         """Height and width in latent pixels."""
@@ -98,6 +105,7 @@ def load_wan(
     cache: Path | None = None,
     vae_overlap: bool = False,
     tile_pixels: int | None = None,
+    latents_per_call: int = 8,
     decoder: str = "wan",
     decoder_weights: Path | None = None,
 ) -> WanModel:
@@ -105,9 +113,9 @@ def load_wan(
 
     `audio_encoder` is wav2vec2's folder; without it, it is looked for in and beside `folder`.
     `cache` is a folder where the encoders' results are kept. `vae_overlap` decodes as the released
-    code does, `tile_pixels` (a side) in pieces. `decoder` other than "wan" draws with a smaller
-    decoder, from its file in `folder` or from `decoder_weights`. Raises WeightsError for what is
-    missing or damaged.
+    code does, `tile_pixels` (a side) in pieces, `latents_per_call` at a time. `decoder` other than
+    "wan" draws with a smaller decoder, from its file in `folder` or from `decoder_weights`. Raises
+    WeightsError for what is missing or damaged.
     """
     return WanModel(
         wan_files(folder),
@@ -118,6 +126,7 @@ def load_wan(
         cache=cache,
         vae_overlap=vae_overlap,
         tile_pixels=tile_pixels,
+        latents_per_call=latents_per_call,
         decoder=None
         if decoder == "wan"
         else (decoder, find_decoder(folder, decoder, decoder_weights)),

@@ -59,6 +59,12 @@ def test_defaults(tmp_path: Path) -> None:
         ("audio_guidance", "nan", "finite number"),
         ("audio_guidance", "11", "must be at most 10"),
         ("sampler", "heun", "should be 'renoise' or 'euler'"),
+        ("gpus", "0", "must be at least 1"),
+        ("precision", "fp4", "should be 'bf16' or 'fp8'"),
+        ("kv_precision", "fp32", "should be 'bf16' or 'fp8'"),
+        ("offload", "disk", "should be 'none', 'cache', 'blocks' or 'all'"),
+        ("kernels", "fast", "should be 'triton', 'compile' or 'eager'"),
+        ("attention", "magic", "should be 'sdpa', 'cudnn', 'flash', 'fp8' or 'fp8-emulated'"),
         ("tiles", "8", "write auto, off, or a side from 64"),
         ("tiles", "small", "write a whole number"),
     ],
@@ -85,6 +91,15 @@ def test_wrong_variable_and_file_are_named(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(UsageError, match=r"liveact\.toml"):
             resolve_settings({}, home, tmp_path)
+
+
+def test_auto_leaves_the_choice() -> None:
+    names = ("gpus", "precision", "kv_precision", "offload", "kernels", "attention", "tiles")
+    edge = _Edge(**dict.fromkeys(names, " Auto "))
+    assert {getattr(edge, name) for name in names} == {None}
+    assert _Edge(gpus="2", precision="fp8").model_dump(exclude_none=True) == {
+        "gpus": 2, "precision": "fp8",
+    }  # fmt: skip
 
 
 def test_sizes_and_rates() -> None:

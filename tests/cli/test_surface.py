@@ -12,7 +12,8 @@ SURFACE = {
         "-q --quiet", "-v --verbose", "--audio-guidance", "--sampler", "--memory",
         "--prompt-granularity", "--audio-encoder", "--vae-overlap", "--tiles", "--gpus",
         "--decoder", "--decoder-weights",
-        "--resume", "--state-every", "--keep-state", "--progress-file", "--events",
+        "--precision", "--kv-precision", "--offload", "--resume", "--state-every",
+        "--keep-state", "--progress-file", "--events",
     },
     "batch run": {
         "MANIFEST", "--ref", "-o --output", "--set", "--jobs", "--timeout", "--retries",
@@ -23,12 +24,13 @@ SURFACE = {
     "batch cancel": {"MANIFEST", "[JOB]...", "--all"},
     "batch retry": {"MANIFEST", "[JOB]..."},
     "inspect": {"VIDEO", "--json"},
-    "doctor": {"--json"},
+    "doctor": {"--size", "--gpu-memory", "--json"},
     "bench": {
         "--model", "--size", "--seconds", "--json", "--random-weights", "--gpus", "--precision",
         "--attention", "--decoder", "--compile-decoder", "--chunks", "--config",
     },
-    "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--gpus", "--json"},
+    "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--gpus", "--precision",
+               "--kv-precision", "--offload", "--json"},
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from liveact_cli.model.config import LIVEACT_18B
 
 SIZE = Size(720, 416)
 SIZES = LIVEACT_18B.decode_sizes(MemoryPolicy(), (SIZE.height // 8, SIZE.width // 8))
-CODECS = CodecSizes(SIZE, 254_000_000, 11_400_000_000, 1_300_000_000, 880_000_000)
+CODECS = CodecSizes(SIZE, 254_000_000, 11_400_000_000, 880_000_000)
 
 
 def machine(*cards: int, host: int | None = 256, fp8: bool = True) -> Machine:
