@@ -1,6 +1,6 @@
 """`liveact bench`: how fast this machine is."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -9,6 +9,7 @@ from liveact_cli.weights.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from liveact_cli.cli.context import Environment
+    from liveact_cli.diagnose.rig import Decoder, Precision
 
 app = new_app()
 
@@ -37,7 +38,7 @@ def bench(
     ] = False,
     gpus: Annotated[str | None, _flag("Share the work among N GPUs (random weights).", "N")] = None,
     precision: Annotated[
-        str | None, _flag("auto, bf16, fp8 or float32 (random weights).", "NAME")
+        str | None, _flag("auto, bf16, fp8 or fp32 (random weights).", "NAME")
     ] = None,
     attention: Annotated[
         str | None, _flag("auto, sdpa, cudnn, flash or fp8 (random weights).", "NAME")
@@ -132,7 +133,7 @@ def _bench_random(
     devices = choose_devices(gpus, environment.variables.get("LIVEACT_DEVICE"))
     precision = _one_of("precision", only["precision"] or "auto", PRECISIONS)
     if precision == "auto":
-        precision = "bf16" if devices[0].type == "cuda" else "float32"
+        precision = "bf16" if devices[0].type == "cuda" else "fp32"
     try:
         wanted = parse_size(size or "416x720")
     except ValueError as error:
@@ -140,11 +141,11 @@ def _bench_random(
     setup = Setup(
         wanted,
         tuple(devices),
-        precision,  # type: ignore[arg-type]  # checked above
+        cast("Precision", precision),
         Sizes.read(environment.path(only["config"])) if only["config"] else Sizes(),
-        only["attention"] or "auto",
-        _one_of("decoder", only["decoder"] or "wan", DECODERS),  # type: ignore[arg-type]
-        bool(only["compile-decoder"]),
+        attention=only["attention"] or "auto",
+        decoder=cast("Decoder", _one_of("decoder", only["decoder"] or "wan", DECODERS)),
+        compiled_decoder=bool(only["compile-decoder"]),
     )
     result = run_full_bench(setup, chunks or 8, environment.say)
     if as_json:

@@ -139,8 +139,8 @@ def measure(
     setup = rig.setup
     result = FullResult(
         setup,
-        rig.attention.name,
-        rig.kernels.name,
+        rig.transformer.facts["attention"]["kernel"],
+        rig.transformer.facts["kernels"],
         rig.parameters,
         chunks,
         setup.policy.chunk * setup.sizes.vae.temporal_stride,

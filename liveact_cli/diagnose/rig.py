@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from liveact_cli.core.budget import Offload
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
 from liveact_cli.core.protocols import AudioRows
@@ -26,21 +27,20 @@ from liveact_cli.engine.decode import DecodedChunk, DecodeMemory, DecodeSettings
 from liveact_cli.engine.noise import PhiloxNoise
 from liveact_cli.model.config import LIVEACT_18B, TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
-from liveact_cli.runtime import attention, kernels
+from liveact_cli.runtime import attention
+from liveact_cli.runtime.build import Options, build_random
 from liveact_cli.runtime.crew import Crew
 from liveact_cli.runtime.fp8 import plan_fp8
 from liveact_cli.runtime.fp8_numbers import check_device
-from liveact_cli.runtime.fuse import fuse
-from liveact_cli.runtime.random_weights import random_transformer
 from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDecoder
 from liveact_cli.wan.keymaps import VaeSizes
-from liveact_cli.wan.tiny_decoder import TinyDecoder
+from liveact_cli.wan.tiny_decoder import TINY_WIDTHS, TinyDecoder
 from liveact_cli.wan.vae_decoder import WAN_SIZES, WanDecoder
 
-Precision = Literal["bf16", "fp8", "float32"]
+Precision = Literal["bf16", "fp8", "fp32"]
 Decoder = Literal["wan", "lightvae", "taew2_1"]
-PRECISIONS: Final = ("auto", "bf16", "fp8", "float32")
-DECODERS: Final = ("wan", "lightvae", "taew2_1")
+PRECISIONS: Final = ("auto", "bf16", "fp8", "fp32")
+DECODERS: Final[tuple[Decoder, ...]] = ("wan", "lightvae", "taew2_1")
 
 FPS: Final = 25.0
 _PROMPT_TOKENS: Final = 24
@@ -56,16 +56,18 @@ class Sizes:
 
     transformer: TransformerConfig = LIVEACT_18B
     vae: VaeSizes = WAN_SIZES
+    tiny: tuple[int, ...] = TINY_WIDTHS
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read `{"transformer": {...}, "vae": {...}}`: what differs from the released sizes.
+        """Read `{"transformer": {...}, "vae": {...}, "tiny": [...]}`: what is not as released.
 
         Raises UsageError for what cannot be read or cannot be a model.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             transformer = replace(LIVEACT_18B, **values.get("transformer", {}))
+            tiny = tuple(map(int, values.get("tiny", TINY_WIDTHS)))
             vae = VaeSizes(**{**asdict(WAN_SIZES), **_tuples(values.get("vae", {}))})
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}", "--config FILE") from error
@@ -74,7 +76,7 @@ class Sizes:
                 f"{path.name} has no sizes of a model: {error}",
                 'for example {"transformer": {"layers": 4}}',
             ) from error
-        return cls(transformer, vae)
+        return cls(transformer, vae, tiny)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Setup:
     precision: Precision
     sizes: Sizes = field(default_factory=Sizes)
     attention: str = attention.AUTO
+    kernels: str = "auto"
+    kv_precision: Literal["bf16", "fp8"] = "bf16"
+    offload: Offload = "none"
+    latents_per_call: int = 8
     decoder: Decoder = "wan"
     compiled_decoder: bool = False
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
@@ -99,7 +105,7 @@ class Setup:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the arithmetic outside of FP8 layers."""
-        return torch.float32 if self.precision == "float32" else torch.bfloat16
+        return torch.float32 if self.precision == "fp32" else torch.bfloat16
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -131,24 +137,24 @@ class Rig:
         setup.check()
         self.setup, self.notes = setup, []
         self._exits = ExitStack()
-        config, device, dtype = setup.sizes.transformer, setup.device, setup.dtype
-        plan = plan_fp8(config) if setup.precision == "fp8" else None
-        build = partial(random_transformer, config, dtype=dtype, fp8=plan)
+        config, device = setup.sizes.transformer, setup.device
+        options = Options(
+            setup.dtype,
+            plan_fp8(config) if setup.precision == "fp8" else None,
+            fp8_memory=setup.kv_precision == "fp8",
+            offload=setup.offload,
+            kernels=setup.kernels,
+            attention=setup.attention,
+        )
+        build = partial(build_random, config, options)
         self.transformer: LiveActTransformer
         if len(setup.devices) > 1:
             crew = Crew(build, list(setup.devices), heads=config.heads)
             self.transformer = self._exits.enter_context(crew).transformer
         else:
             self.transformer = build(device=device)
-        self.attention = attention.resolve(setup.attention, device, dtype)
-        self.kernels = kernels.resolve(device)
-        if len(setup.devices) == 1:
-            attention.attend_with(self.transformer, self.attention)
-            fuse(self.transformer, self.kernels)
-        else:
-            self.notes.append("several GPUs: the blocks' kernels are not fused")
         self._network = self._speech_network(config, device)
-        self._decoder = _decoder(setup)
+        self._decoder = random_decoder(setup)
         self.memory: DecodeMemory | None = None
         self.draw_at(setup.size)
 
@@ -176,13 +182,14 @@ class Rig:
     def draw_with(self, decoder: Decoder, *, compiled: bool = False) -> None:
         """Draw with another decoder."""
         self.setup = replace(self.setup, decoder=decoder, compiled_decoder=compiled)
-        self._decoder = _decoder(self.setup)
+        self._decoder = random_decoder(self.setup)
 
     def attend_with(self, name: str) -> None:
         """Use another attention kernel; raises LiveActError where it cannot run."""
         setup = self.setup
-        self.attention = attention.resolve(name, setup.device, setup.dtype)
-        attention.attend_with(self.transformer, self.attention)
+        chosen = attention.resolve(name, setup.device, setup.dtype)
+        attention.attend_with(self.transformer, chosen)
+        self.transformer.facts["attention"] = chosen.record()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -199,9 +206,7 @@ class Rig:
 
     def frame_decoder(self) -> LatentDecoder:
         """Return a decoder for one video."""
-        if isinstance(self._decoder, TinyDecoder):
-            return TinyFrameDecoder(self._decoder)
-        return WanFrameDecoder(self._decoder)
+        return one_video(self._decoder, self.setup)
 
     def rows(self, frames: int) -> AudioRows:
         """Return the sound of a video: noise through the encoder, if it is there."""
@@ -244,6 +249,13 @@ class Rig:
         return Wav2Vec2.random(config.audio_layers, config.audio_channels, device)
 
 
+def one_video(decoder: WanDecoder | TinyDecoder, setup: Setup) -> LatentDecoder:
+    """Return a decoder's stream for one video."""
+    if isinstance(decoder, TinyDecoder):
+        return TinyFrameDecoder(decoder)
+    return WanFrameDecoder(decoder, latents_per_call=setup.latents_per_call)
+
+
 @dataclass(frozen=True)
 class _NoiseRows:
     """Audio rows without an encoder (an `AudioRows`)."""
@@ -252,13 +264,15 @@ class _NoiseRows:
     channels: int
 
     def window(self, start: int, stop: int) -> Tensor:
-        return torch.randn(stop - start, self.layers, self.channels)
+        generator = torch.Generator().manual_seed(stop)
+        return torch.randn(stop - start, self.layers, self.channels, generator=generator)
 
 
-def _decoder(setup: Setup) -> WanDecoder | TinyDecoder:
+def random_decoder(setup: Setup) -> WanDecoder | TinyDecoder:
+    """Make the decoder of a setup."""
     device, dtype, sizes = setup.device, setup.dtype, setup.sizes.vae
     if setup.decoder == "taew2_1":
-        return TinyDecoder.random(device, dtype)
+        return TinyDecoder.random(device, dtype, setup.sizes.tiny)
     if setup.decoder == "lightvae":
         base = max(1, sizes.base // _LIGHT)
         sizes = replace(sizes, base=base, decoder_base=base)

@@ -4,6 +4,7 @@ The order matters: precision while loading, then the memory's storage, the atten
 kernels between matrix products, and last where the weights lie.
 """
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -100,18 +101,20 @@ def build_random(
     with torch.device("meta"):
         transformer = LiveActTransformer(config)
     swap_planned(transformer, options.fp8 or FP8Plan(()), options.dtype)
-    host = torch.device("cpu")
-    for number, (name, parameter) in enumerate(list(transformer.named_parameters())):
+    for name, parameter in list(transformer.named_parameters()):
         owner, _, leaf = name.rpartition(".")
-        where = host if options.blocks_offloaded and name.startswith("blocks.") else device
+        if leaf == "scale":
+            continue
+        # Drawn where it is quick, also what lies in the host's memory afterwards.
+        made = _random(name, parameter.shape, precision_of(name, options.dtype), device, seed)
+        away = options.blocks_offloaded and name.startswith("blocks.")
+        where = torch.device("cpu") if away else device
         if parameter.dtype == E4M3:
-            rows = quantise_rows(_random("", parameter.shape, torch.bfloat16, where, seed + number))
-            place_parameter(transformer, name, rows.values)
-            place_parameter(transformer, f"{owner}.scale", rows.scale)
-        elif leaf != "scale":
-            dtype = precision_of(name, options.dtype)
-            made = _random(name, parameter.shape, dtype, where, seed + number)
-            place_parameter(transformer, name, made)
+            rows = quantise_rows(made)
+            place_parameter(transformer, name, rows.values.to(where))
+            place_parameter(transformer, f"{owner}.scale", rows.scale.to(where))
+        else:
+            place_parameter(transformer, name, made.to(where))
     transformer.eval().requires_grad_(False)
     equip(transformer, options, device)
     return transformer
@@ -180,10 +183,17 @@ def _use_kernels(transformer: LiveActTransformer, name: str, device: torch.devic
 def _random(
     name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device, seed: int
 ) -> Tensor:
-    """Numbers of a size that keeps what flows through about as large as it was."""
+    """Numbers of a size that keeps what flows through about as large as it was.
+
+    The same at every precision, so that precisions can be compared.
+    """
     owner, _, leaf = name.rpartition(".")
+    if leaf == "bias":
+        return torch.zeros(shape, dtype=dtype, device=device)
     if "norm" in owner and leaf == "weight":
         return torch.ones(shape, dtype=dtype, device=device)
-    generator = torch.Generator(device).manual_seed(seed)
-    values = torch.empty(shape, dtype=dtype, device=device)
-    return values.normal_(0.0, float(shape[-1]) ** -0.5, generator=generator)
+    if leaf.startswith("fold_"):
+        return torch.full(shape, 1 / shape[0], dtype=dtype, device=device)
+    generator = torch.Generator(device).manual_seed(seed + zlib.crc32(name.encode()))
+    values = torch.empty(shape, device=device)
+    return values.normal_(0.0, float(shape[-1]) ** -0.5, generator=generator).to(dtype)

@@ -36,6 +36,9 @@ _OTHER_PARTS: Final = ("encoder.",)
 TEMPORAL_STRIDE: Final = 4
 SPATIAL_STRIDE: Final = 1 << _STAGES
 
+TINY_WIDTHS: Final = (256, 128, 64, 64)
+"""The published widths, for measuring without the file; loading reads the tensors."""
+
 HINT: Final = "taew2_1.pth is published with TAEHV; other small decoders have other layers"
 
 
@@ -97,7 +100,7 @@ class TinyDecoder:
         cls,
         device: torch.device | str,
         dtype: torch.dtype,
-        widths: tuple[int, ...] = (256, 128, 64, 64),
+        widths: tuple[int, ...] = TINY_WIDTHS,
         latent: int = 16,
         strides: tuple[int, ...] = (1, 2, 2),
     ) -> Self:

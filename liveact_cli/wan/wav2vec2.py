@@ -54,7 +54,7 @@ class Wav2Vec2:
         self._take(config, device, dtype)
 
     @classmethod
-    def random(cls, layers: int, channels: int, device: torch.device | str) -> Self:
+    def random(cls, layers: int, channels: int, device: torch.device | str, seed: int = 0) -> Self:
         """Make a network of the published shape with random weights, for measuring."""
         from transformers import Wav2Vec2Config, Wav2Vec2Model
 
@@ -70,7 +70,8 @@ class Wav2Vec2:
             mask_feature_prob=0.0,
         )
         self = object.__new__(cls)
-        with torch.device(device):
+        with torch.random.fork_rng(), torch.device(device):
+            torch.manual_seed(seed)
             self._model = Wav2Vec2Model(config).eval().requires_grad_(False)
         self._normalise = True
         self._take(config, device, torch.float32)

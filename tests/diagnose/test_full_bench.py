@@ -12,9 +12,9 @@ from liveact_cli.core.errors import UsageError
 from liveact_cli.core.units import Size
 from liveact_cli.diagnose.rig import Rig, Setup, Sizes
 from liveact_cli.model.config import LIVEACT_18B
+from liveact_cli.runtime.build import Options, build_random
 from liveact_cli.runtime.fp8 import fp8_layers, plan_fp8
 from liveact_cli.runtime.fp8_numbers import quantise_rows
-from liveact_cli.runtime.random_weights import random_transformer
 
 CPU = (torch.device("cpu"),)
 STAGES = [
@@ -56,7 +56,7 @@ def test_the_figures_agree_with_each_other(report: dict) -> None:
 def test_the_stopwatches_are_taken_away_again(small: Sizes) -> None:
     from liveact_cli.diagnose.full_bench import measure
 
-    with Rig(Setup(Size(64, 64), CPU, "float32", small, decoder="lightvae")) as rig:
+    with Rig(Setup(Size(64, 64), CPU, "fp32", small, decoder="lightvae")) as rig:
         before = [chunk.latent for chunk in rig.start(3)]
         kernel = rig.transformer.kernel
         result = measure(rig, 3)
@@ -74,8 +74,10 @@ def test_the_stopwatches_are_taken_away_again(small: Sizes) -> None:
 def test_random_weights_are_the_same_at_both_precisions(small: Sizes) -> None:
     config = small.transformer
     plan = plan_fp8(config)
-    plain = random_transformer(config, dtype=torch.bfloat16, seed=3)
-    rounded = random_transformer(config, dtype=torch.bfloat16, fp8=plan, seed=3)
+    plain, rounded = (
+        build_random(config, Options(torch.bfloat16, fp8), device=CPU[0], seed=3)
+        for fp8 in (None, plan)
+    )
     assert set(fp8_layers(rounded)) == set(plan.names) != set()
     for name, layer in fp8_layers(rounded).items():
         wanted = quantise_rows(plain.get_parameter(f"{name}.weight"))
@@ -85,7 +87,7 @@ def test_random_weights_are_the_same_at_both_precisions(small: Sizes) -> None:
 
 
 def test_numbers_keep_their_size(small: Sizes) -> None:
-    with Rig(Setup(Size(64, 64), CPU, "float32", small)) as rig:
+    with Rig(Setup(Size(64, 64), CPU, "fp32", small)) as rig:
         for chunk in rig.start(3):
             assert 0.2 < chunk.velocities[0].std() < 5
             assert 0.1 < chunk.latent.std() < 10

@@ -18,7 +18,7 @@ from liveact_cli.engine.prepare import check_decoder
 from liveact_cli.wan import checkpoint
 from liveact_cli.wan.bundle import load_wan
 from liveact_cli.wan.frames import TinyFrameDecoder, WanFrameDecoder
-from liveact_cli.wan.tiny_decoder import TinyDecoder, _places, shapes
+from liveact_cli.wan.tiny_decoder import TINY_WIDTHS, TinyDecoder, _places, shapes
 from liveact_cli.wan.vae_decoder import WanDecoder
 
 WIDTHS = (10, 8, 6, 4)
@@ -95,7 +95,7 @@ def test_a_saved_state_goes_on(tiny: TinyDecoder, latent: Tensor) -> None:
 
 
 def test_published_sizes() -> None:
-    wanted = shapes(16, tuple(_places((256, 128, 64, 64))), (1, 2, 2))
+    wanted = shapes(16, tuple(_places(TINY_WIDTHS)), (1, 2, 2))
     numbers = sum(math.prod(shape) for shape in wanted.values())
     assert 9_500_000 < numbers < 11_300_000  # 11.3 million with its encoder
 
