@@ -8,7 +8,9 @@ import torch
 from liveact_cli.core.errors import UsageError
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.model.attention import attend_memory
+from liveact_cli.model.memory import Storage
 from liveact_cli.runtime.fp8 import plan_fp8, quantise
+from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fuse import FusedAttend, fuse, unfuse
 from liveact_cli.runtime.kernels import eager, resolve
 
@@ -66,11 +68,13 @@ def test_names_stay_and_unfusing_undoes_it() -> None:
 
 
 @torch.inference_mode()
-def test_the_triton_path_end_to_end(fused, device) -> None:
-    """One block of the toy over two chunks of one token a frame."""
+@pytest.mark.parametrize("storage", [Storage, FP8Storage])
+def test_the_triton_path_end_to_end(fused, device, storage) -> None:
+    """One block of the toy over three chunks of one token a frame."""
     results = []
     for kernels in (eager, fused):
         one = subject(fp8=device.type == "cpu").transformer.to(device)
+        one.set_storage(storage())
         one.blocks = one.blocks[:1]
         fuse(one, kernels)
         results.append(_velocity(one, device))
@@ -93,7 +97,7 @@ def _velocity(transformer, device: torch.device) -> torch.Tensor:
         noise(1, 4, config.text_dim), noise(1, 5, config.image_dim)
     )
     out = []
-    for chunk in range(2):
+    for chunk in range(3):
         frames = policy.chunk_size(chunk)
         heard = frames - (chunk == 0)
         width = config.audio_layers * config.audio_channels
