@@ -40,6 +40,7 @@ from liveact_cli.diagnose.rig import (
     Setup,
     Sizes,
     one_video,
+    placed,
     random_decoder,
 )
 from liveact_cli.engine.verify import CheckpointSubject, read_golden, verify_file
@@ -229,7 +230,7 @@ def attention(plan: Plan, name: str, stage: Stage) -> None:
     kernel = rates.attention_kernels(plan.device)[name]
     stage.rate(rates.attention(name, kernel, plan.shapes, plan.device, plan.dtype))
     error = rates.attention_error(kernel, plan.shapes, plan.device, plan.dtype)
-    stage.add("relative error against float64", error, "", 0.05, "less")
+    stage.add("relative error against float64", error, "", 0.1 if "e4m3" in name else 0.02, "less")
 
 
 def convolutions(plan: Plan, stage: Stage) -> None:
@@ -469,8 +470,9 @@ def _last_precision(check: Check, plan: Plan, rig: Rig) -> None:
 
 
 def small_card(plan: Plan, stage: Stage) -> None:
-    """Run in the memory of a 24 GB card: FP8, weights and memory in the host's."""
-    setup = plan.setup(plan.precisions[-1], kv_precision="fp8", offload="all", latents_per_call=1)
+    """Run in the memory of a 24 GB card, as the budget chooses for one."""
+    setup, how = placed(plan.setup(plan.precisions[-1]), BUDGET)
+    stage.details["choice"] = how
     cuda = plan.device.type == "cuda"
     if cuda:
         total = torch.cuda.get_device_properties(plan.device).total_memory

@@ -81,6 +81,8 @@ class FullResult:
             "precision": setup.precision,
             "attention": self.attention,
             "kernels": self.kernels,
+            "memory": setup.kv_precision if setup.precision != "fp32" else "fp32",
+            "offload": setup.offload,
             "decoder": setup.decoder,
             "decoder_compiled": setup.compiled_decoder,
             "parameters": self.parameters,

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liveact_cli.core.budget import Offload
+from liveact_cli.core.budget import CodecSizes, Offload
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
+from liveact_cli.core.placement import Machine, Wishes, choose
 from liveact_cli.core.protocols import AudioRows
 from liveact_cli.core.units import Size
 from liveact_cli.engine.conditioning import Conditioner, FixedPrompt, Reference
@@ -36,9 +37,11 @@ from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDeco
 from liveact_cli.wan.keymaps import VaeSizes
 from liveact_cli.wan.tiny_decoder import TINY_WIDTHS, TinyDecoder
 from liveact_cli.wan.vae_decoder import WAN_SIZES, WanDecoder
+from liveact_cli.wan.vae_stream import VideoDecoder
 
 Precision = Literal["bf16", "fp8", "fp32"]
 Decoder = Literal["wan", "lightvae", "taew2_1"]
+KVPrecision = Literal["bf16", "fp8"]
 PRECISIONS: Final = ("auto", "bf16", "fp8", "fp32")
 DECODERS: Final[tuple[Decoder, ...]] = ("wan", "lightvae", "taew2_1")
 
@@ -46,6 +49,8 @@ FPS: Final = 25.0
 _PROMPT_TOKENS: Final = 24
 _IMAGE_TOKENS: Final = 257
 _SAMPLE_RATE: Final = 16_000
+_SPEECH_BYTES: Final = 380_000_000
+"""wav2vec2, 95 million numbers in float32."""
 _LIGHT: Final = 4
 """The light VAE has this fraction of the full one's channels."""
 
@@ -89,7 +94,7 @@ class Setup:
     sizes: Sizes = field(default_factory=Sizes)
     attention: str = attention.AUTO
     kernels: str = "auto"
-    kv_precision: Literal["bf16", "fp8"] = "bf16"
+    kv_precision: KVPrecision = "bf16"
     offload: Offload = "none"
     latents_per_call: int = 8
     decoder: Decoder = "wan"
@@ -129,13 +134,45 @@ class Setup:
             check_device(self.device)
 
 
+def placed(setup: Setup, card: int) -> tuple[Setup, str]:
+    """Return the setup as a GPU of `card` bytes can run it, and a sentence that says how.
+
+    Raises DeviceError with the numbers when it cannot.
+    """
+    if setup.precision == "fp32":
+        return setup, "float32: nothing is rounded or offloaded"
+    with torch.device("meta"):
+        decoder = VideoDecoder(setup.sizes.vae)
+    parameters = sum(parameter.numel() for parameter in decoder.parameters())
+    codecs = CodecSizes(setup.size, 2 * parameters, 0, 0, _SPEECH_BYTES, setup.sizes.vae.base)
+    choice = choose(
+        setup.sizes.transformer.decode_sizes(setup.policy, setup.latent_size),
+        codecs,
+        Machine((card,) * len(setup.devices), None),
+        Wishes(precision=setup.precision, gpus=len(setup.devices), saving=False),
+    )
+    layout = choice.layout
+    chosen = replace(
+        setup,
+        kv_precision=layout.kv_precision,  # type: ignore[arg-type]  # never fp32
+        offload=layout.offload,
+        latents_per_call=layout.latents_per_call,
+    )
+    return chosen, str(choice)
+
+
 class Rig:
     """The loaded model; `start` begins a video of so many chunks, use it in a with block."""
 
     def __init__(self, setup: Setup) -> None:
         """Build everything on the device; raises LiveActError for what this machine cannot do."""
         setup.check()
-        self.setup, self.notes = setup, []
+        self.notes: list[str] = []
+        if setup.device.type == "cuda" and setup.offload == "none":
+            free, _ = torch.cuda.mem_get_info(setup.device)
+            setup, how = placed(setup, free)
+            self.notes.append(how)
+        self.setup = setup
         self._exits = ExitStack()
         config, device = setup.sizes.transformer, setup.device
         options = Options(
@@ -157,9 +194,6 @@ class Rig:
         self._decoder = random_decoder(setup)
         self.memory: DecodeMemory | None = None
         self.draw_at(setup.size)
-
-    notes: list[str]
-    """What could not be measured here, in words."""
 
     def draw_at(self, size: Size) -> None:
         """Draw at another size: the memory is made anew."""

@@ -10,7 +10,7 @@ from liveact_cli.cli.context import Environment
 from liveact_cli.cli.main import main
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.units import Size
-from liveact_cli.diagnose.rig import Rig, Setup, Sizes
+from liveact_cli.diagnose.rig import Rig, Setup, Sizes, placed
 from liveact_cli.model.config import LIVEACT_18B
 from liveact_cli.runtime.build import Options, build_random
 from liveact_cli.runtime.fp8 import fp8_layers, plan_fp8
@@ -131,6 +131,15 @@ def test_sizes_that_are_none_are_told(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=r"sizes\.json has no sizes"):
         Sizes.read(path)
+
+
+@pytest.mark.parametrize(
+    ("card", "memory", "offload"),
+    [(141, "bf16", "none"), (80, "fp8", "none"), (24, "bf16", "all")],
+)
+def test_the_model_is_placed_where_it_fits(card: int, memory: str, offload: str) -> None:
+    setup, how = placed(Setup(Size(416, 720), (torch.device("cuda"),), "bf16"), card * 10**9)
+    assert (setup.kv_precision, setup.offload) == (memory, offload), how
 
 
 def test_the_released_sizes_are_the_default() -> None:
