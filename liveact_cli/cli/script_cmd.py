@@ -77,7 +77,7 @@ def check(
         environment.result_json({"ok": not errors, "file": file, "problems": problems})
     else:
         _tell(environment, found)
-        environment.result(f"{file}: ok" + (f", {len(found)} remarks" if found else ""))
+        environment.result(f"{file}: ok" + (f", {_remarks(len(found))}" if found else ""))
     return ExitCode.BAD_MEDIA if errors else ExitCode.OK
 
 
@@ -310,6 +310,10 @@ def _directed(
     needs_sound = performance.needs_sound
     recording = _recording(environment, audio, row, needs_sound=needs_sound)
     return _placed(performance, recording, row)
+
+
+def _remarks(count: int) -> str:
+    return "1 remark" if count == 1 else f"{count} remarks"
 
 
 def _tell(environment: "Environment", problems: "Iterable[Problem]") -> None:

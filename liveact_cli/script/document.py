@@ -140,7 +140,11 @@ def to_plain(node: Node) -> Any:
         case Sequence():
             return [to_plain(item) for item in node.items]
         case Mapping():
-            return {key.text: to_plain(value) for key, value in node.pairs}
+            plain: dict[str, Any] = {}
+            for key, value in node.pairs:
+                # Of a key that comes twice the first counts, as it does for `Mapping.get`.
+                plain.setdefault(key.text, to_plain(value))
+            return plain
 
 
 def find(root: Node, path: tuple[int | str, ...]) -> Node:

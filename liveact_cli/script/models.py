@@ -22,7 +22,12 @@ def _text(limit: int) -> BeforeValidator:
         if not isinstance(value, str):
             kind = "a list" if isinstance(value, list) else "keys and values"
             raise PydanticCustomError(
-                "text", "{message}", {"message": f"text belongs here, not {kind}", "hint": ""}
+                "text",
+                "{message}",
+                {
+                    "message": f"text belongs here, not {kind}",
+                    "hint": "write one line of text; text that has [ or { in it stands in quotes",
+                },
             )
         flat = " ".join(value.split())
         if not flat:

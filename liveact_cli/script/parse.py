@@ -27,6 +27,7 @@ from liveact_cli.script.problems import (
     ScriptError,
     Severity,
     did_you_mean,
+    nearest,
     quoted,
 )
 from liveact_cli.script.rules import event_faults
@@ -235,6 +236,13 @@ def keys_of(model: type[BaseModel]) -> list[str]:
     return [str(field.validation_alias or name) for name, field in model.model_fields.items()]
 
 
+def _meant(event: Mapping) -> set[str]:
+    """Return the keys that the unknown ones of an event are likely to stand for."""
+    known = keys_of(Event)
+    unknown = (key.text for key, _ in event.pairs if key.text not in known)
+    return {near for near in (nearest(text, known) for text in unknown) if near is not None}
+
+
 def _event_problems(document: Document, root: Mapping) -> Iterator[Problem]:
     timeline = root.get("timeline")
     if not isinstance(timeline, Sequence):
@@ -242,6 +250,7 @@ def _event_problems(document: Document, root: Mapping) -> Iterator[Problem]:
     has_transcript = root.key("transcript") is not None
     for item in timeline.items:
         if isinstance(item, Mapping) and not document.is_broken(item):
-            for key, message, hint in event_faults(item, has_transcript=has_transcript):
+            meant = _meant(item)
+            for key, message, hint in event_faults(item, meant, has_transcript=has_transcript):
                 place = item.key(key) or item
                 yield document.problem(place, message, hint)

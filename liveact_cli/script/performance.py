@@ -1,6 +1,6 @@
 """A script with all it refers to: preset, transcript, definitions, the command line's orders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -9,10 +9,11 @@ from liveact_cli.core.errors import LiveActError, UsageError
 from liveact_cli.script.definitions import define_words, word_problem
 from liveact_cli.script.formats.subtitles import Transcript, read_transcript
 from liveact_cli.script.models import Event, Script
-from liveact_cli.script.parse import Parsed, load_script, parse_preset, parse_script
+from liveact_cli.script.parse import Parsed, parse_preset
 from liveact_cli.script.presets import Preset
 from liveact_cli.script.problems import Place, Problem, ScriptError, Severity, quoted
 from liveact_cli.script.resolve import Placed
+from liveact_cli.script.salvage import salvage_script
 from liveact_cli.script.source import Source, read_source
 from liveact_cli.script.timing import Duration, Origin, TimePoint, parse_point
 from liveact_cli.script.vocabulary import Vocabulary, standard
@@ -113,8 +114,22 @@ def load_performance(
     `reads_text`: whether the model reads text, so that unknown words are allowed. Raises
     `ScriptError` with everything that is wrong, `UsageError` for the orders.
     """
-    parsed = parse_script(EMPTY) if script is None else load_script(script)
-    return assemble(parsed, find_preset, orders=orders, reads_text=reads_text)
+    source = EMPTY if script is None else read_source(script)
+    return read_performance(source, find_preset, orders=orders, reads_text=reads_text)
+
+
+def read_performance(
+    source: Source,
+    find_preset: PresetFinder,
+    *,
+    orders: Orders = NO_ORDERS,
+    reads_text: bool = False,
+) -> Performance:
+    """Return the script in `source` as `load_performance` does."""
+    parsed, wrong = salvage_script(source)
+    if parsed is None:
+        raise ScriptError(wrong)
+    return assemble(parsed, find_preset, orders=orders, reads_text=reads_text, wrong=wrong)
 
 
 def assemble(
@@ -123,10 +138,12 @@ def assemble(
     *,
     orders: Orders = NO_ORDERS,
     reads_text: bool = False,
+    wrong: Sequence[Problem] = (),
 ) -> Performance:
     """Return a parsed script with everything it refers to.
 
-    Raises `ScriptError` with everything that is wrong, `UsageError` for the orders.
+    `wrong` is what is known to be wrong with it already. Raises `ScriptError` with everything that
+    is wrong, `UsageError` for the orders.
     """
     problems: list[Problem] = []
     preset = _collect(problems, lambda: _preset_of(parsed, orders, find_preset))
@@ -141,6 +158,10 @@ def assemble(
     performance = Performance(parsed, preset, transcript, vocabulary, orders)
     notes = list(_word_problems(performance, reads_text=reads_text))
     problems += [p for p in notes if p.severity is Severity.ERROR]
+    if wrong:
+        # What stands in a line that is not YAML was guessed.
+        broken = parsed.document.broken_lines
+        problems = [*wrong, *(p for p in problems if p.place.line not in broken)]
     if problems:
         raise ScriptError(problems)
     return replace(performance, problems=(*notes, *_unknown_cues(performance)))

@@ -90,8 +90,14 @@ class ScriptError(MediaError):
 
 def did_you_mean(word: str, choices: Sequence[str], *, cutoff: float = 0.6) -> str:
     """Return `did you mean 'x'?` for the nearest of `choices`, or nothing when none is near."""
+    near = nearest(word, choices, cutoff=cutoff)
+    return f"did you mean {near!r}?" if near is not None else ""
+
+
+def nearest(word: str, choices: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the one of `choices` that is most like `word`, or None when none is."""
     near = difflib.get_close_matches(word[:60].casefold(), choices, n=1, cutoff=cutoff)
-    return f"did you mean {near[0]!r}?" if near else ""
+    return near[0] if near else None
 
 
 def quoted(text: str, limit: int = 40) -> str:

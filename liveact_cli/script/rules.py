@@ -1,6 +1,6 @@
 """What the keys of one event demand of each other."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from liveact_cli.script.document import Mapping, Scalar
@@ -14,20 +14,27 @@ Fault = tuple[str, str, str]
 """The key it is about, what is wrong, the fix."""
 
 
-def event_faults(event: Mapping, *, has_transcript: bool) -> Iterator[Fault]:
-    """Yield what is wrong between the keys of an event, whatever is wrong with their values."""
+def event_faults(
+    event: Mapping, meant: Collection[str], *, has_transcript: bool
+) -> Iterator[Fault]:
+    """Yield what is wrong between the keys of an event, whatever is wrong with their values.
+
+    `meant` are keys that misspelt ones stand for: these are not missing.
+    """
     keys = {key.text for key, _ in event.pairs}
-    yield from _trigger_faults(keys, has_transcript)
-    if not keys.intersection(DIRECTIONS):
+    yield from _trigger_faults(keys, meant, has_transcript)
+    if not keys.union(meant).intersection(DIRECTIONS):
         yield "", "this event directs nothing", "add emotion:, action: or prompt:"
     if "intensity" in keys and not keys & {"emotion", "action"} and "prompt" in keys:
         yield "intensity", "intensity: belongs to an emotion or an action", "take it out"
     yield from _length_faults(event, keys)
 
 
-def _trigger_faults(keys: set[str], has_transcript: bool) -> Iterator[Fault]:
+def _trigger_faults(
+    keys: set[str], meant: Collection[str], has_transcript: bool
+) -> Iterator[Fault]:
     triggers = [key for key in TRIGGERS if key in keys]
-    if not triggers:
+    if not triggers and not set(TRIGGERS).intersection(meant):
         yield "", "this event has no time", "add at: 0:02 (or every:, on: pause, say:)"
     elif len(triggers) > 1 and triggers != ["at", "every"]:
         names = ": and ".join(triggers)

@@ -13,6 +13,9 @@ from liveact_cli.script.problems import Place, Problem, ScriptError, Severity
 MAX_BYTES: Final = 1_000_000
 """Largest script that is read: two hours with an event every second need about 500 kB."""
 STDIN: Final = "-"
+BINARY: Final = "this is a binary file, or UTF-16 without its mark"
+BINARY_LOOK: Final = 4096
+"""Bytes in which a zero tells a binary file."""
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -86,6 +89,8 @@ def decode_text(data: bytes, name: str, folder: Path) -> Source:
         if data.startswith(bom):
             data, encoding = data[len(bom) :], candidate
             break
+    if encoding == "utf-8" and b"\0" in data[:BINARY_LOOK]:
+        raise _refused(name, BINARY, "save it as UTF-8, or name another file")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -95,13 +100,12 @@ def decode_text(data: bytes, name: str, folder: Path) -> Source:
             Severity.ERROR,
             f"this is not {encoding.upper()} text (byte 0x{data[error.start]:02x})",
             Place(name, line, column),
-            hint="save the file as UTF-8",
+            data.split(b"\n")[line - 1].decode(encoding, "replace"),
+            "save the file as UTF-8",
         )
         raise ScriptError([problem]) from None
     if "\0" in text:
-        raise _refused(
-            name, "this is a binary file, or UTF-16 without its mark", "save it as UTF-8"
-        )
+        raise _refused(name, BINARY, "save it as UTF-8")
     return Source(text, name, folder)
 
 

@@ -65,7 +65,7 @@ def test_check_reports_every_error_with_its_place(shell, tmp_path: Path) -> None
     outcome = shell("script", "check", "bad.yaml", "--json")
     assert outcome.code == ExitCode.BAD_MEDIA
     found = [(p["line"], p["column"]) for p in outcome.json["problems"]]
-    assert found == [(3, 1)]
+    assert found == [(2, 10), (3, 1)]
     (tmp_path / "bad.yaml").write_text("liveact: 1\nemotion: hapy\npreset: podcst\n")
     outcome = shell("script", "check", "bad.yaml")
     assert outcome.code == ExitCode.BAD_MEDIA

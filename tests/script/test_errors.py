@@ -8,7 +8,7 @@ from script_helpers import errors_of, preset
 
 from liveact_cli.core.errors import ExitCode
 from liveact_cli.script.parse import load_script, parse_script
-from liveact_cli.script.performance import assemble
+from liveact_cli.script.performance import assemble, load_performance
 from liveact_cli.script.problems import ScriptError
 from liveact_cli.script.source import MAX_BYTES, Source, decode_source
 
@@ -51,7 +51,7 @@ CASES = {
         "'pauze'",
         "on: pause",
     ),
-    "list for text": (HEAD + "emotion: [happy, sad]\n", 2, 10, "not a list", ""),
+    "list for text": (HEAD + "emotion: [happy, sad]\n", 2, 10, "not a list", "one line"),
     "text for list": (HEAD + "timeline: nod\n", 2, 11, "is a list", "- "),
     "text for event": (HEAD + "timeline:\n  - nod\n", 3, 5, "keys and values", "at:"),
     "no value": (HEAD + "emotion:\n", 2, 1, "has no value", "take it out"),
@@ -98,7 +98,7 @@ CASES = {
         "break",
     ),
     "long prompt": (HEAD + f"prompt: {'word ' * 500}\n", 2, 9, "characters of text", "shorten"),
-    "prompt in lines": (HEAD + "prompt: {a: b}\n", 2, 9, "not keys and values", ""),
+    "prompt in lines": (HEAD + "prompt: {a: b}\n", 2, 9, "not keys and values", "quotes"),
 }
 
 
@@ -142,6 +142,60 @@ def test_one_broken_line_gives_one_error() -> None:
     assert len(errors_of(broken)) == 1
 
 
+def all_problems(text: str, folder: Path) -> list[tuple[int, str]]:
+    file = folder / "show.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ScriptError) as caught:
+        load_performance(file, preset)
+    return [(problem.place.line, problem.message) for problem in caught.value.problems]
+
+
+def test_words_and_references_are_checked_in_a_script_that_is_wrong(tmp_path: Path) -> None:
+    text = HEAD + (
+        "emotoin: happy\n"
+        "preset: nothing\n"
+        "emotion: xyzzy\n"
+        "define:\n"
+        "  smirk: {kind: emotion, like: contempt, intensity: 7}\n"
+        "timeline:\n"
+        "  - at: 0:75\n"
+        "    action: nodd\n"
+        "  - {at: 1, acton: nod}\n"
+        "  - {at: 2, emotion: smirk, action: [nod]}\n"
+        '  - at: "3\n'
+        "    action: nod\n"
+    )
+    found = all_problems(text, tmp_path)
+    assert [line for line, _ in found] == [2, 3, 4, 6, 8, 9, 10, 11, 12]
+    told = dict(found)
+    assert "unknown key 'emotoin'" in told[2]
+    assert "no preset 'nothing'" in told[3]
+    assert "unknown emotion 'xyzzy'" in told[4]
+    assert "out of range" in told[6]
+    assert "unknown action 'nodd'" in told[9]
+    assert "unknown key 'acton'" in told[10]
+    assert "not a list" in told[11]
+    assert "not YAML" in told[12]
+
+
+def test_of_a_key_that_comes_twice_the_first_is_checked(tmp_path: Path) -> None:
+    found = all_problems(HEAD + "emotion: [sad]\nemotion: happy\n", tmp_path)
+    assert [line for line, _ in found] == [2, 3]
+    found = all_problems(HEAD + "emotion: happpy\nemotion: sad\n", tmp_path)
+    assert [message[:20] for _, message in found] == [
+        "unknown emotion 'hap",
+        "'emotion' stands her",
+    ]
+
+
+def test_text_in_another_encoding_is_shown() -> None:
+    with pytest.raises(ScriptError) as caught:
+        decode_source("liveact: 1\nprompt: Zoë\n".encode("latin-1"), "x", Path())
+    (problem,) = caught.value.problems
+    assert (problem.place.line, problem.place.column) == (2, 11)
+    assert problem.text.startswith("prompt: Zo")
+
+
 def test_references_are_checked_all_at_once() -> None:
     text = HEAD + (
         "preset: nothing\ntranscript: no.vtt\nemotion: xyzzy\ndefine: {a: {like: b}}\n"
@@ -172,7 +226,7 @@ def test_encodings_with_a_mark_are_read(encoding: str) -> None:
     [
         ("liveact: 1\nemotion: 开心\n".encode("gbk"), "not UTF-8"),
         ("liveact: 1\n".encode("utf-16-le"), "binary file, or UTF-16"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
         (b"#" * 10_000_000, "larger than 1,000,000 bytes"),
     ],
 )

@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from script_helpers import preset
 from script_strategies import anything, mutated, random_scripts
 
 from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
+from liveact_cli.mini.direction import MiniDirection
+from liveact_cli.mini.motion import NUM_CHANNELS
+from liveact_cli.mini.response import Response
 from liveact_cli.script.direct import direct
 from liveact_cli.script.formats.convert import FORMS, read_form
-from liveact_cli.script.parse import parse_script
-from liveact_cli.script.performance import assemble
+from liveact_cli.script.performance import read_performance
 from liveact_cli.script.problems import ScriptError
 from liveact_cli.script.resolve import Recording
 from liveact_cli.script.source import Source
 
 RECORDING = Recording(7.3, 25.0)
+ANSWER = Response.of_performer()
 GOOD = """\
 liveact: 1
 prompt: A talk-show host speaks to the camera.
@@ -56,10 +61,10 @@ def complain(error: ScriptError) -> None:
 
 
 def judge(text: str) -> None:
-    """Parse, resolve and draw a script, or be told what is wrong with it."""
+    """Parse, resolve and play a script for both models, or be told what is wrong with it."""
     source = Source("".join(text.split("\0")), "random.yaml", Path("/nonexistent"))
     try:
-        direction = direct(assemble(parse_script(source), preset), RECORDING)
+        direction = direct(read_performance(source, preset), RECORDING)
     except ScriptError as error:
         complain(error)
         return
@@ -68,6 +73,10 @@ def judge(text: str) -> None:
     direction.model_notes(plan, reads_text=False)
     levels = direction.script.levels(0, RECORDING.frames)
     assert all((level >= 0).all() and (level <= 1).all() for level in levels.values())
+    played = MiniDirection(direction.script, ANSWER)
+    assert all(torch.isfinite(played.context(span)).all() for span in plan.spans())
+    still = np.zeros((RECORDING.frames, NUM_CHANNELS), np.float32)
+    assert np.isfinite(played.apply(still, 0)).all()
 
 
 @quick
