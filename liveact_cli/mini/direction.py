@@ -66,6 +66,17 @@ BLINK_CHANNELS: Final = [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkR
 BLINK_RISE: Final = 0.2
 BLINK_FRAMES: Final = 14
 """Lids that stay down for longer are not blinking."""
+PARTING_CHANNELS: Final = [
+    CHANNEL_INDEX[name] for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel")
+]
+JAW: Final = CHANNEL_INDEX["jawOpen"]
+CORNER_CHANNELS: Final = slice(
+    CHANNEL_INDEX["mouthSmileLeft"], CHANNEL_INDEX["mouthFrownRight"] + 1
+)
+ROLLED: Final = 0.6
+"""`mouthRollLower` of a lip that touches the teeth."""
+SPARED: Final = 0.55
+"""Share of a smile or frown that rounded lips take back, as the performer does."""
 _PHASES: Final = np.arange(0.0, 1.0, 1 / 256)
 
 
@@ -142,9 +153,9 @@ class MiniDirection:
         if self.is_plain or not len(motion):
             return motion
         stop = start + len(motion)
-        wanted = self.wanted(start, stop)
-        asked = self.asked(start, stop)
-        changed = motion + wanted - asked
+        change = self.wanted(start, stop) - self.asked(start, stop)
+        _spare_lips(change, motion)
+        changed = motion + change
         idle = self.script.idle
         if idle.head != 1.0:
             changed[:, HEAD_CHANNELS] += (idle.head - 1.0) * motion[:, HEAD_CHANNELS]
@@ -292,6 +303,21 @@ def _by_latent(
     samples = np.maximum(0, STRIDE * latents - STRIDE // 2 + 1)
     first = int(samples[0])
     return told(first, int(samples[-1]) + 1)[samples - first]
+
+
+def _spare_lips(change: "NDArray[np.float64]", motion: "NDArray[np.float32]") -> None:
+    """Hold back in place what would part lips that speech closes or lays on the teeth, or widen
+    those that it rounds.
+    """
+    closed = motion[:, CHANNEL_INDEX["mouthClose"]]
+    touching = np.minimum(1.0, motion[:, CHANNEL_INDEX["mouthRollLower"]] / ROLLED)
+    room = ((1.0 - closed) * (1.0 - 0.85 * touching))[:, None]
+    parting = change[:, PARTING_CHANNELS]
+    change[:, PARTING_CHANNELS] = np.where(parting > 0.0, parting * room, parting)
+    jaw = change[:, JAW]
+    change[:, JAW] = np.where(jaw > 0.0, jaw * (1.0 - 0.85 * touching), jaw)
+    rounded = motion[:, [CHANNEL_INDEX["mouthPucker"], CHANNEL_INDEX["mouthFunnel"]]].max(axis=1)
+    change[:, CORNER_CHANNELS] *= 1.0 - SPARED * np.clip(rounded, 0.0, 1.0)[:, None]
 
 
 def _drop_blinks(motion: "NDArray[np.float64]", share: float, start: int) -> None:

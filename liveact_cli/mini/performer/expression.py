@@ -43,23 +43,25 @@ MANNERS: Final[dict[str, Manner]] = {
     "neutral": Manner(),
     # AU 6+12
     "happy": Manner(
-        face={"mouthSmile": 0.60, "cheekSquint": 0.50, "browInnerUp": 0.06, "browOuterUp": 0.08},
-        rest={"mouthUpperUp": 0.12},
+        face={"mouthSmile": 0.92, "cheekSquint": 0.70, "browInnerUp": 0.06, "browOuterUp": 0.10},
+        rest={"mouthUpperUp": 0.20},
         head={"pitch": -0.6},
         sway=1.15,
         brows=1.2,
     ),
     "warm": Manner(
-        face={"mouthSmile": 0.36, "cheekSquint": 0.28, "browInnerUp": 0.16},
+        face={"mouthSmile": 0.66, "cheekSquint": 0.42, "browInnerUp": 0.22},
         head={"roll": 2.5, "scale": 0.01},
         sway=0.9,
     ),
     # AU 1+4+15
     "sad": Manner(
         face={
-            "browInnerUp": 0.70,
-            "browDown": 0.18,
-            "mouthFrown": 0.55,
+            "browInnerUp": 1.00,
+            "browDown": 0.10,
+            "mouthFrown": 0.80,
+            "mouthStretch": 0.40,
+            "mouthLowerDown": 0.08,
             "eyeBlink": 0.14,
         },
         rest={"mouthPress": 0.15},
@@ -74,14 +76,14 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 4+5+7+23
     "angry": Manner(
         face={
-            "browDown": 0.80,
-            "noseSneer": 0.25,
-            "eyeWide": 0.28,
-            "cheekSquint": 0.22,
-            "mouthFrown": 0.18,
-            "mouthStretch": 0.10,
+            "browDown": 1.00,
+            "noseSneer": 0.35,
+            "eyeWide": 0.35,
+            "cheekSquint": 0.42,
+            "mouthFrown": 0.28,
+            "mouthStretch": 0.18,
         },
-        rest={"mouthPress": 0.55, "mouthRollUpper": 0.15, "mouthRollLower": 0.15},
+        rest={"mouthPress": 0.70, "mouthRollUpper": 0.20, "mouthRollLower": 0.20},
         head={"pitch": 1.4, "scale": 0.015},
         sway=1.35,
         blinks=0.75,
@@ -90,8 +92,14 @@ MANNERS: Final[dict[str, Manner]] = {
     ),
     # AU 1+2+5+26
     "surprised": Manner(
-        face={"browInnerUp": 0.75, "browOuterUp": 0.80, "eyeWide": 0.75},
-        rest={"jawOpen": 0.22, "mouthFunnel": 0.08},
+        face={
+            "browInnerUp": 0.95,
+            "browOuterUp": 1.00,
+            "eyeWide": 1.00,
+            "jawOpen": 0.12,
+            "mouthLowerDown": 0.10,
+        },
+        rest={"jawOpen": 0.18, "mouthFunnel": 0.10},
         head={"pitch": -1.4, "scale": -0.012},
         blinks=0.7,
         brows=0.5,
@@ -100,11 +108,12 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 9+10
     "disgusted": Manner(
         face={
-            "noseSneer": 0.75,
-            "mouthUpperUp": 0.22,
-            "browDown": 0.40,
-            "cheekSquint": 0.35,
-            "mouthFrown": 0.32,
+            "noseSneer": 1.00,
+            "mouthUpperUp": 0.50,
+            "browDown": 0.85,
+            "cheekSquint": 0.60,
+            "mouthFrown": 0.20,
+            "mouthStretch": 0.35,
         },
         rest={"mouthPress": 0.1},
         head={"pitch": -1.4, "yaw": 1.5, "scale": -0.01},
@@ -114,13 +123,15 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 1+2+4+5+20
     "afraid": Manner(
         face={
-            "browInnerUp": 0.75,
-            "browOuterUp": 0.35,
-            "browDown": 0.28,
-            "eyeWide": 0.70,
-            "mouthStretch": 0.45,
+            "browInnerUp": 1.00,
+            "browOuterUp": 0.75,
+            "browDown": 0.10,
+            "eyeWide": 1.00,
+            "mouthStretch": 0.75,
+            "mouthLowerDown": 0.25,
+            "mouthUpperUp": 0.10,
         },
-        rest={"jawOpen": 0.08},
+        rest={"jawOpen": 0.10},
         head={"pitch": -0.8, "scale": -0.03},
         sway=0.8,
         blinks=1.3,
@@ -130,10 +141,11 @@ MANNERS: Final[dict[str, Manner]] = {
     # one-sided AU 12+14
     "contempt": Manner(
         face={
-            "mouthSmileLeft": 0.48,
-            "cheekSquintLeft": 0.20,
-            "browOuterUpRight": 0.30,
-            "eyeBlink": 0.12,
+            "mouthSmileLeft": 1.00,
+            "mouthFrownRight": 0.15,
+            "cheekSquintLeft": 0.40,
+            "browOuterUpRight": 0.70,
+            "eyeBlink": 0.06,
         },
         rest={"mouthPress": 0.25},
         head={"pitch": -2.2, "roll": 2.0, "yaw": 1.0},
@@ -142,31 +154,37 @@ MANNERS: Final[dict[str, Manner]] = {
     ),
     # AU 6+12+25+26 with laughter
     "laughing": Manner(
-        face={"mouthSmile": 0.80, "cheekSquint": 0.75, "eyeBlink": 0.18, "browOuterUp": 0.08},
-        rest={"mouthUpperUp": 0.30, "jawOpen": 0.14, "mouthLowerDown": 0.10},
-        head={"pitch": -1.8},
+        face={
+            "mouthSmile": 1.00,
+            "cheekSquint": 1.00,
+            "mouthUpperUp": 0.20,
+            "eyeBlink": 0.20,
+            "browOuterUp": 0.10,
+        },
+        rest={"mouthUpperUp": 0.25, "jawOpen": 0.22, "mouthLowerDown": 0.15},
+        head={"pitch": -2.4},
         sway=1.3,
         brows=1.0,
         laughter=1.0,
     ),
     "embarrassed": Manner(
         face={
-            "mouthSmileLeft": 0.34,
-            "mouthSmileRight": 0.22,
-            "browInnerUp": 0.38,
-            "cheekSquint": 0.20,
+            "mouthSmileLeft": 0.55,
+            "mouthSmileRight": 0.35,
+            "browInnerUp": 0.60,
+            "cheekSquint": 0.32,
         },
-        rest={"mouthPress": 0.35, "mouthRollLower": 0.15},
-        head={"pitch": 2.6, "roll": 2.6, "yaw": -1.5},
+        rest={"mouthPress": 0.45, "mouthRollLower": 0.25},
+        head={"pitch": 3.6, "roll": 3.4, "yaw": -2.5},
         sway=0.9,
         blinks=1.25,
         aversion=0.40,
         gaze=(-0.15, 0.35),
     ),
     "thinking": Manner(
-        face={"browDownRight": 0.28, "browOuterUpLeft": 0.34, "eyeBlink": 0.04},
-        rest={"mouthPress": 0.30, "mouthPucker": 0.12},
-        head={"roll": 2.4, "yaw": 1.5, "pitch": -0.8},
+        face={"browDownRight": 0.70, "browOuterUpLeft": 0.90, "eyeBlink": 0.05},
+        rest={"mouthPress": 0.40, "mouthPucker": 0.15},
+        head={"roll": 3.6, "yaw": 2.5, "pitch": -1.6},
         sway=0.7,
         blinks=0.85,
         brows=0.7,
@@ -175,21 +193,21 @@ MANNERS: Final[dict[str, Manner]] = {
     ),
     "excited": Manner(
         face={
-            "mouthSmile": 0.45,
-            "cheekSquint": 0.25,
-            "browOuterUp": 0.42,
-            "browInnerUp": 0.34,
-            "eyeWide": 0.42,
+            "mouthSmile": 0.75,
+            "cheekSquint": 0.40,
+            "browOuterUp": 0.70,
+            "browInnerUp": 0.55,
+            "eyeWide": 0.70,
         },
-        rest={"mouthUpperUp": 0.10, "jawOpen": 0.03},
-        head={"scale": 0.012},
+        rest={"mouthUpperUp": 0.18, "jawOpen": 0.05},
+        head={"scale": 0.018},
         sway=1.6,
         blinks=1.1,
         brows=1.5,
         openness=1.12,
     ),
     "calm": Manner(
-        face={"mouthSmile": 0.14, "eyeBlink": 0.07, "cheekSquint": 0.06},
+        face={"mouthSmile": 0.36, "mouthLowerDown": 0.06, "eyeBlink": 0.16, "cheekSquint": 0.18},
         sway=0.55,
         blinks=0.8,
         brows=0.5,
@@ -247,14 +265,14 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
         1.6, lambda p: {"gazeX": 0.7 * _bump(p, 0.08, 0.1), "yaw": 5.0 * _bump(p, 0.3, 0.35)}
     ),
     "look_up": Action(
-        1.6, lambda p: {"gazeY": -0.7 * _bump(p, 0.08, 0.1), "pitch": -4.0 * _bump(p, 0.3, 0.35)}
+        1.6, lambda p: {"gazeY": -0.8 * _bump(p, 0.08, 0.1), "pitch": -6.5 * _bump(p, 0.3, 0.35)}
     ),
     "look_down": Action(
         1.6,
         lambda p: {
-            "gazeY": 0.6 * _bump(p, 0.08, 0.1),
-            "pitch": 4.0 * _bump(p, 0.3, 0.35),
-            "eyeBlink": 0.22 * _bump(p, 0.08, 0.1),
+            "gazeY": 0.75 * _bump(p, 0.08, 0.1),
+            "pitch": 6.0 * _bump(p, 0.3, 0.35),
+            "eyeBlink": 0.25 * _bump(p, 0.08, 0.1),
         },
     ),
     "wink": Action(
@@ -262,21 +280,21 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
         lambda p: {
             "eyeBlinkLeft": 1.0 * _bump(p, 0.25, 0.3),
             "cheekSquintLeft": 0.6 * _bump(p, 0.25, 0.3),
-            "mouthSmileLeft": 0.3 * _bump(p, 0.3, 0.4),
+            "mouthSmileLeft": 0.4 * _bump(p, 0.3, 0.4),
             "roll": -1.5 * _bump(p, 0.3, 0.4),
         },
     ),
     "raise_brows": Action(
-        1.0, lambda p: {"browInnerUp": 0.7 * _bump(p), "browOuterUp": 0.8 * _bump(p)}
+        1.0, lambda p: {"browInnerUp": 0.9 * _bump(p), "browOuterUp": 1.0 * _bump(p)}
     ),
-    "frown": Action(1.6, lambda p: {"browDown": 0.85 * _bump(p), "mouthFrown": 0.45 * _bump(p)}),
-    "smile": Action(2.2, lambda p: {"mouthSmile": 0.65 * _bump(p), "cheekSquint": 0.5 * _bump(p)}),
+    "frown": Action(1.6, lambda p: {"browDown": 1.0 * _bump(p), "mouthFrown": 0.65 * _bump(p)}),
+    "smile": Action(2.2, lambda p: {"mouthSmile": 0.9 * _bump(p), "cheekSquint": 0.65 * _bump(p)}),
     "pout": Action(
         1.6,
         lambda p: {
-            "mouthPucker": 0.5 * _bump(p),
-            "mouthFrown": 0.5 * _bump(p),
-            "browInnerUp": 0.3 * _bump(p),
+            "mouthPucker": 0.65 * _bump(p),
+            "mouthFrown": 0.65 * _bump(p),
+            "browInnerUp": 0.4 * _bump(p),
             "pitch": 1.5 * _bump(p),
         },
         speaks=False,
@@ -291,11 +309,11 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
     "laugh": Action(
         2.0,
         lambda p: {
-            "mouthSmile": 0.8 * _bump(p),
-            "cheekSquint": 0.75 * _bump(p),
-            "mouthUpperUp": 0.3 * _bump(p),
-            "mouthLowerDown": 0.15 * _bump(p),
-            "jawOpen": (0.22 + 0.12 * np.sin(2 * np.pi * 9.0 * p)) * _bump(p),
+            "mouthSmile": 1.0 * _bump(p),
+            "cheekSquint": 1.0 * _bump(p),
+            "mouthUpperUp": 0.4 * _bump(p),
+            "mouthLowerDown": 0.2 * _bump(p),
+            "jawOpen": (0.28 + 0.12 * np.sin(2 * np.pi * 9.0 * p)) * _bump(p),
             "eyeBlink": 0.3 * _bump(p),
             "pitch": (-2.0 + 0.9 * np.sin(2 * np.pi * 9.0 * p + 1.0)) * _bump(p),
         },
