@@ -1,12 +1,13 @@
 """Does one see in the frames what the script asks for? Every word, read off rendered pictures.
 
-    python tools/direction_on_frames.py                 # every emotion and action, ~15 minutes
+    python tools/direction_on_frames.py                 # every emotion and action, ~20 minutes
     python tools/direction_on_frames.py --words happy nod --seeds 2 --ref portrait.png
 
-Each word is scripted over speech, rendered, and compared with the same seeds without it. What is
-compared are the scores of MediaPipe's blendshape net and the head's pose, measured on each frame:
-the channels that the word moves most, each in the direction that it asks for. Times are those of
-tools/direction_timing.py: where the change passes half of its height, against the script.
+Each word is scripted over speech, rendered, and compared with the same seeds without it, over three
+portraits. What is compared are actions of the face and the head's pose, measured on the landmarks
+of each frame (tools/face_actions.py): those that the word moves most, each in the direction that it
+asks for. Times are those of tools/direction_timing.py: where the change passes half of its height,
+against the script.
 """
 
 import argparse
@@ -19,17 +20,17 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from direction_timing import ALLOWED_MS, FIRST, LARGE, STEP, Neutral, Stage, judge
+from direction_timing import ALLOWED_MS, FIRST, LARGE, STEP, Stage, judge
+from face_actions import as_channels
 from numpy.typing import NDArray
-from PIL import Image
+from portraits import read_picture
 
 from liveact_cli.mini.direction import MiniDirection
-from liveact_cli.mini.face.fit import FaceFit, face_landmarker, fit_face, head_pose_of
-from liveact_cli.mini.face.landmarker import Landmarks
+from liveact_cli.mini.face.fit import face_landmarker, fit_face
 from liveact_cli.mini.face.renderer import FaceRenderer
 from liveact_cli.mini.model import load_mini
 from liveact_cli.mini.motion import MOTION_CHANNELS, MOTION_FPS
-from liveact_cli.mini.response import response_of
+from liveact_cli.mini.response import Response, response_of
 from liveact_cli.script.words import WORDS, Word
 from liveact_cli.weights.resolve import MINI_FILE, data_file, example_file
 
@@ -38,8 +39,16 @@ SIDE: Final = 384
 BEFORE: Final = 40
 SHARE: Final = 0.6
 """Channels count that a word moves at least this share as far as its clearest one."""
+CLEAR: Final = 0.05
+"""Changes below this share of what faces do are not called seen."""
 UNSEEN: Final = frozenset({"tongueOut", "mouthClose", "tx", "ty"})
-"""Channels that the scorer does not know, or that mean nothing by themselves."""
+"""Channels that landmarks do not show, or that mean nothing by themselves."""
+AFTER: Final = 40
+REFERENCES: Final = (
+    example_file("face.png"),
+    *(Path(__file__).parents[1] / "tests" / "data" / "portraits" / name
+      for name in ("joconde.jpg", "segoyewatha.png")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Seen:
     @property
     def right(self) -> bool:
         """Whether the change goes the intended way, clearly."""
-        return self.change > 2 * self.noise
+        return self.change > max(CLEAR, 3 * self.noise)
 
     @property
     def on_time(self) -> bool:
@@ -64,59 +73,54 @@ class Seen:
         return max(abs(self.start_ms), abs(self.stop_ms)) <= ALLOWED_MS
 
 
-def readings(face: Landmarks) -> Floats:
-    """Every motion channel as one frame shows it `[NUM_CHANNELS]`; zero where it cannot be seen."""
-    scores = face_landmarker().blendshapes(face)
-    yaw, pitch, roll = head_pose_of(face_landmarker().canonical, face.points)
-    zoom = face_landmarker().head_pose(face)[0]
-    left_eye = scores["eyeLookOutLeft"] - scores["eyeLookInLeft"]
-    right_eye = scores["eyeLookInRight"] - scores["eyeLookOutRight"]
-    down = [scores[f"eyeLookDown{s}"] - scores[f"eyeLookUp{s}"] for s in ("Left", "Right")]
-    known = {
-        **scores,
-        "yaw": yaw,
-        "pitch": pitch,
-        "roll": roll,
-        "scale": float(np.log(zoom)),
-        "gazeX": 0.5 * (left_eye + right_eye),
-        "gazeY": 0.5 * sum(down),
-    }
-    for name in ("mouthUpperUp", "mouthLowerDown", "mouthPress", "eyeWide", "noseSneer"):
-        known[name] = 0.5 * (scores[f"{name}Left"] + scores[f"{name}Right"])
-    return np.array([known.get(name, 0.0) for name in MOTION_CHANNELS])
+class Watcher:
+    """One portrait, drawn and looked at."""
+
+    def __init__(self, path: Path) -> None:
+        """Fit the face."""
+        self.renderer = FaceRenderer(fit_face(read_picture(path)), SIDE, SIDE)
+        self.plain: dict[int, Floats] = {}
+
+    def watch(self, motion: Floats) -> Floats:
+        """Draw frames and read every channel off them `[frames, NUM_CHANNELS]`; unseen ones 0."""
+        landmarker = face_landmarker()
+        seen, region = [], None
+        for frame in motion.astype(np.float32):
+            picture = self.renderer.render(frame)
+            if region is None:
+                region = landmarker.detect(picture)[0].region
+            # Two passes: the region of the frame before must not lag behind a fast head.
+            face = landmarker.track(picture, region, passes=2)
+            region = face.region
+            known = as_channels(face)
+            seen.append([known.get(name, 0.0) for name in MOTION_CHANNELS])
+        return np.array(seen)
+
+    def undirected(self, seed: int, motion: Floats) -> Floats:
+        """Return what is seen without a word; `motion` is that of the seed, drawn as needed."""
+        known = self.plain.get(seed, np.zeros((0, len(MOTION_CHANNELS))))
+        if len(known) < len(motion):
+            self.plain[seed] = np.concatenate([known, self.watch(motion[len(known) :])])
+        return self.plain[seed][: len(motion)]
 
 
-def watch(fit: FaceFit, motion: Floats, rows: slice) -> Floats:
-    """Render some frames and read every channel off them `[frames, NUM_CHANNELS]`."""
-    renderer = FaceRenderer(fit, SIDE, SIDE)
-    landmarker = face_landmarker()
-    seen, region = [], None
-    for frame in motion[rows].astype(np.float32):
-        picture = renderer.render(frame)
-        if region is None:
-            region = landmarker.detect(picture)[0].region
-        # Two passes: the region of the frame before must not lag behind a fast head.
-        face = landmarker.track(picture, region, passes=2)
-        region = face.region
-        seen.append(readings(face))
-    return np.array(seen)
-
-
-def measure(stage: Stage, fit: FaceFit, word: Word, seeds: int, weights: Path) -> Seen:
-    """Render one word under several seeds, with and without it."""
+def measure(
+    stage: Stage, watchers: list[Watcher], word: Word, seeds: int, response: Response
+) -> Seen:
+    """Draw one word under several seeds and on every portrait, with and without it."""
     changes: list[Floats] = []
     wanted: list[Floats] = []
     window = 0
     for seed in range(seeds):
         script = stage.script(word, FIRST + STEP * seed)
         span = script.spans[-1]
-        window = window or 2 * BEFORE + (span.stop - span.start)
+        window = window or BEFORE + AFTER + (span.stop - span.start)
         rows = slice(span.start - BEFORE, span.start - BEFORE + window)
-        direction = MiniDirection(script, response_of(weights))
+        direction = MiniDirection(script, response)
         wanted.append(direction.wanted(0, stage.frames)[rows])
-        told = direction.apply(stage.motion(direction, seed).astype(np.float32), 0)
-        plain = stage.motion(Neutral(), seed)
-        changes.append(watch(fit, told, rows) - watch(fit, plain, rows))
+        told = direction.apply(stage.motion(direction, seed).astype(np.float32), 0)[rows]
+        plain = stage.undirected(seed)[rows]
+        changes += [w.watch(told) - w.undirected(seed, plain) for w in watchers]
     target, change = np.mean(wanted, axis=0), np.mean(changes, axis=0)
     units = np.array([LARGE.get(name, 1.0) for name in MOTION_CHANNELS])
     size = np.abs(target).max(axis=0) / units
@@ -127,13 +131,14 @@ def measure(stage: Stage, fit: FaceFit, word: Word, seeds: int, weights: Path) -
     aimed = (target / units)[:, chosen] @ signs / len(chosen)
     _, start, stop = judge(word, curve, aimed)
     inside = np.abs(aimed) > 0.5 * np.abs(aimed).max()
+    outside = np.concatenate([curve[: BEFORE - 12], curve[-AFTER + 20 :]])
     return Seen(
         word.name,
         tuple(MOTION_CHANNELS[c] for c in chosen),
         float(np.mean(curve[inside] * np.sign(aimed[inside]))),
-        float(np.std(curve[: BEFORE - 12])),
+        float(np.sqrt(np.mean(outside**2))),
         (start - BEFORE) * 1000 / MOTION_FPS,
-        (stop - (window - BEFORE)) * 1000 / MOTION_FPS,
+        (stop - (window - AFTER)) * 1000 / MOTION_FPS,
     )
 
 
@@ -148,7 +153,7 @@ def main() -> int:
     """Measure, print the table, and fail when a word cannot be seen or comes late."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--audio", type=Path, default=Path("examples/podcast.wav"))
-    parser.add_argument("--ref", type=Path, default=None)
+    parser.add_argument("--ref", type=Path, nargs="*", default=list(REFERENCES))
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--words", nargs="*", default=None)
     parser.add_argument("--seeds", type=int, default=2)
@@ -158,11 +163,10 @@ def main() -> int:
     cv2.setNumThreads(1)
     weights = options.weights or data_file(MINI_FILE)
     stage = Stage(options.audio, load_mini(weights))
-    with Image.open(options.ref or example_file("face.png")) as picture:
-        fit = fit_face(np.asarray(picture.convert("RGB")))
+    response, watchers = response_of(weights), [Watcher(path) for path in options.ref]
     found = []
     for word in chosen_words(options.words):
-        seen = measure(stage, fit, word, options.seeds, weights)
+        seen = measure(stage, watchers, word, options.seeds, response)
         found.append(seen)
         if not options.json:
             print(

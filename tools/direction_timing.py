@@ -89,6 +89,13 @@ class Stage:
         self.blocks, self.seconds = list(source.blocks()), source.seconds
         self.frames = frames_of(source.seconds, MOTION_FPS)
         self.model = model
+        self.plain: dict[int, Floats] = {}
+
+    def undirected(self, seed: int) -> Floats:
+        """Return the motion without a word, made once a seed."""
+        if seed not in self.plain:
+            self.plain[seed] = self.motion(Neutral(), seed)
+        return self.plain[seed]
 
     def script(self, word: Word, at: float) -> ResolvedScript:
         """Return a script that says one word at one time."""
@@ -124,7 +131,7 @@ def measure(stage: Stage, word: Word, seeds: int, response: Response) -> Iterato
         rows = slice(span.start - before, span.start - before + window)
         direction = MiniDirection(script, response)
         asked = direction.wanted(0, stage.frames)
-        plain = stage.motion(Neutral(), seed)
+        plain = stage.undirected(seed)
         told = stage.motion(direction, seed)
         alone = plain + asked
         for name, motion in (
