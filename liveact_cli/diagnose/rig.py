@@ -144,7 +144,7 @@ def placed(setup: Setup, card: int) -> tuple[Setup, str]:
     with torch.device("meta"):
         decoder = VideoDecoder(setup.sizes.vae)
     parameters = sum(parameter.numel() for parameter in decoder.parameters())
-    codecs = CodecSizes(setup.size, 2 * parameters, 0, 0, _SPEECH_BYTES, setup.sizes.vae.base)
+    codecs = CodecSizes(setup.size, 2 * parameters, 0, _SPEECH_BYTES, setup.sizes.vae.base)
     choice = choose(
         setup.sizes.transformer.decode_sizes(setup.policy, setup.latent_size),
         codecs,
