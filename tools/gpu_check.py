@@ -43,10 +43,10 @@ from liveact_cli.diagnose.rig import (
     placed,
     random_decoder,
 )
-from liveact_cli.engine.verify import CheckpointSubject, read_golden, verify_file
+from liveact_cli.engine.verify import CheckpointSubject, exact_products, read_golden, verify_file
 from liveact_cli.model.config import LIVEACT_18B
 from liveact_cli.runtime import kernels
-from liveact_cli.runtime.fuse import fuse
+from liveact_cli.runtime.build import Options
 from liveact_cli.runtime.kernels import video
 from liveact_cli.wan.frames import WanFrameDecoder
 from liveact_cli.wan.keymaps import VaeSizes
@@ -270,13 +270,12 @@ def decoder(plan: Plan, name: Decoder, compiled: bool, stage: Stage) -> None:
 # Proofs -------------------------------------------------------------------------------------------
 
 
-def golden_rollouts(plan: Plan, fused: bool, stage: Stage) -> None:
-    """Replay the recorded roll-outs on this device, with and without the fused kernels."""
-    with CheckpointSubject(GOLDEN / "tiny-liveact", (plan.device,)) as subject:
-        if fused:
-            chosen = kernels.resolve(plan.device)
-            stage.details["kernels"] = chosen.name
-            fuse(subject.transformer, chosen)
+def golden_rollouts(plan: Plan, between: str, stage: Stage) -> None:
+    """Replay the recorded roll-outs on this device, with kernels by a name of `Options`."""
+    options = Options(torch.float32, kernels=between)
+    checkpoint = GOLDEN / "tiny-liveact"
+    with CheckpointSubject(checkpoint, (plan.device,), torch.float32, options) as subject:
+        stage.details["kernels"] = subject.transformer.facts["kernels"]
         for path in sorted(GOLDEN.glob("golden_rollout*.safetensors")):
             found = verify_file(subject, path)
             stage.add(path.stem, found.max_rel_error, "", found.tolerance, "less")
@@ -288,7 +287,8 @@ def golden_video(plan: Plan, stage: Stage) -> None:
     path = GOLDEN / "tiny-liveact" / "Wan2.1_VAE.pth"
     made = WanFrameDecoder(WanDecoder.from_file(path, plan.device, torch.float32))
     parts = torch.split(golden["vae.latent"][0], [6, 8, 8], 1)
-    ours = torch.cat([made.video(part).cpu() for part in parts], 1)
+    with exact_products():
+        ours = torch.cat([made.video(part).cpu() for part in parts], 1)
     stage.add("vae.decoded", relative_error(ours, golden["vae.decoded"][0]), "", 1e-4, "less")
 
 
@@ -501,8 +501,8 @@ def everything(check: Check, plan: Plan) -> None:
         run(f"attention {name}", 10, partial(attention, plan, name))
     run("convolutions", 10, partial(convolutions, plan))
     run("norms", 5, partial(norms, plan))
-    run("golden roll-outs", 20, partial(golden_rollouts, plan, False))
-    run("golden roll-outs, fused", 30, partial(golden_rollouts, plan, True))
+    run("golden roll-outs", 20, partial(golden_rollouts, plan, "eager"))
+    run("golden roll-outs, fused", 30, partial(golden_rollouts, plan, "auto"))
     run("golden video", 10, partial(golden_video, plan))
     run("golden pipeline", 30, partial(golden_pipeline, plan))
     _empty(plan.device)
@@ -554,8 +554,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print("there is no GPU that torch can use; --device cpu --toy tries this program")
         return 5
-    # Recorded numbers are float32: convolutions must not round their factors to 10 bits.
-    torch.backends.cudnn.allow_tf32 = False
     check = Check(options.output, options.minutes)
     everything(check, _plan(options.device, options.toy))
     print(f"\nevery stage is a line of {options.output}")

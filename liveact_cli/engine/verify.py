@@ -1,7 +1,7 @@
 """Replaying recorded numbers: does this machine, kernel or precision compute what was recorded?"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -232,6 +232,20 @@ def read_golden(path: Path) -> Golden:
         ) from error
 
 
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Let float32 products be float32: by itself a GPU rounds convolutions' factors to 10 bits."""
+    switches: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
 def verify_file(
     subject: CheckpointSubject,
     path: Path,
@@ -246,7 +260,8 @@ def verify_file(
     for kind in kinds:
         if kind.matches(golden):
             try:
-                comparisons = tuple(kind.compare(subject, golden))
+                with exact_products():
+                    comparisons = tuple(kind.compare(subject, golden))
             except KeyError as missing:
                 raise MediaError(
                     f"{path} lacks {missing}", "it seems to be incomplete"
