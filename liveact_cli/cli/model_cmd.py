@@ -6,6 +6,7 @@ import typer
 
 from liveact_cli.cli.apps import new_app
 from liveact_cli.core.errors import ExitCode
+from liveact_cli.weights.registry import MODELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +88,25 @@ def download(
     for repository, licence in hub.licences(lock):
         environment.say(f"licence of {repository}: {licence}")
     environment.result(str(folder))
+
+
+def fetch_missing(model: str, environment: "Environment") -> None:
+    """Download a model where its weights are missing; what cannot be downloaded stays as it is."""
+    from liveact_cli.core.errors import WeightsError
+    from liveact_cli.weights import hub
+    from liveact_cli.weights.resolve import is_hub_id, resolve_model
+
+    try:
+        resolve_model(model, environment.variables)
+    except WeightsError:
+        if model not in MODELS and not is_hub_id(model):
+            raise
+        hub.download(
+            model,
+            environment.variables,
+            watch=lambda progress: _tell(environment, progress),
+            bars=environment.interactive,
+        )
 
 
 @app.command()

@@ -115,6 +115,9 @@ def render(
     events: Annotated[
         str | None, _flag("Write events there as JSON lines; - is stdout.", "FILE")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Download the model's weights where they are missing.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would happen; write nothing.")
     ] = False,
@@ -164,6 +167,10 @@ def render(
     )
     every = _state_every(state_every)
     target = environment.path(output or f"{Path(audio).stem}.mp4")
+    if yes and not dry_run:
+        from liveact_cli.cli.model_cmd import fetch_missing
+
+        fetch_missing(settings.model, environment)
     job = prepare(
         environment.path(audio),
         environment.path(ref),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from liveact_cli.cli.context import Environment
 
 HOW_TO_SHOW: Final = (
-    "as_json", "quiet", "verbose", "progress_file", "events", "state_every", "keep_state",
+    "as_json", "quiet", "verbose", "progress_file", "events", "state_every", "keep_state", "yes",
 )  # fmt: skip
 """Options that say how a render is shown and kept: those of the command that resumes hold."""
 _VARIABLES: Final = "LIVEACT_"

@@ -1,6 +1,7 @@
 """What this machine offers to a new process."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -12,11 +13,29 @@ def usable_cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Return the bytes of memory that a new process may use, or None where it cannot be told."""
+    """Return the bytes of memory that a new process may use, or None where it cannot be told.
+
+    In a container that is what its limit leaves.
+    """
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+                return min([int(line.split()[1]) * 1024, *_left_of_a_limit()])
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _left_of_a_limit(folder: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Yield how much memory a control group (version 2) leaves, if it has a limit.
+
+    Files that were read are no use of memory that matters: they make room.
+    """
+    try:
+        limit = int((folder / "memory.max").read_text())
+        used = int((folder / "memory.current").read_text())
+        rows = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        cached = {row[0]: int(row[1]) for row in rows}.get("inactive_file", 0)
+    except (OSError, ValueError, IndexError):  # "max": there is none
+        return
+    yield max(0, limit - used + cached)

@@ -6,7 +6,7 @@ current chunk, and ffmpeg's own processes encode. Nothing grows with the length 
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from liveact_cli.core.errors import Interrupted
+from liveact_cli.core.errors import DeviceError, Interrupted
 from liveact_cli.core.events import Caution, ChunkDone, Event, Finished, Note
 from liveact_cli.core.protocols import AudioRows, FrameDecoder, PromptTrack
-from liveact_cli.core.units import format_time
+from liveact_cli.core.units import format_bytes, format_time
 from liveact_cli.engine.ahead import work_ahead
 from liveact_cli.engine.conditioning import Conditioner
 from liveact_cli.engine.decode import DecodedChunk, DecodeMemory, decode_chunks
@@ -137,6 +137,7 @@ def render_video(
     begun = Clock()
     torch.set_num_threads(plan.settings.torch_threads)
     with ExitStack() as stack:
+        stack.enter_context(_telling_bytes(plan))
         run = stack.enter_context(work_on(plan, force, keeping))
         yield from run.begin(lambda: job.sound.peak)
         job.sound.peak = run.start.peak
@@ -153,6 +154,22 @@ def render_video(
         before = run.start.frames
     duration = float(plan.frames / plan.settings.fps)
     yield Finished(plan.output, plan.frames, duration, Clock() - begun, first_frame, before)
+
+
+@contextmanager
+def _telling_bytes(plan: RenderPlan) -> Iterator[None]:
+    """Tell what was planned when the memory of a device is used up all the same."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        choice = plan.placement.choice if plan.placement else None
+        if choice is None:
+            raise
+        raise DeviceError(
+            f"the GPU's memory is used up; planned were {choice.needs.device} of "
+            f"{format_bytes(choice.card)}, and on the host {choice.needs.host}",
+            "close other programs on the GPU; --offload all or a smaller --size needs less",
+        ) from error
 
 
 def prompts_of(speaker: Speaker, view: View, job: Job) -> PromptTrack:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from liveact_cli.core.errors import UsageError, WeightsError
@@ -202,6 +202,11 @@ def _chosen(source: Source, names: list[str]) -> list[str]:
     def matching(pattern: str) -> list[str]:
         return [name for name in names if fnmatchcase(name, pattern)]
 
+    if stray := [name for name in names if {"/", ".."} & {*PurePosixPath(name).parts}]:
+        raise WeightsError(
+            f"{source.repository} has a file with the path {stray[0]!r}, which leads elsewhere",
+            "do not use this repository",
+        )
     chosen: dict[str, None] = {}
     for group in source.needed:
         found = next((hits for pattern in group if (hits := matching(pattern))), None)

@@ -5,6 +5,7 @@ Installed from a wheel they are inside the package; in a clone the presets lie i
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Final
 
 import liveact_cli
 from liveact_cli.core.errors import UsageError, WeightsError
+from liveact_cli.weights.lock import is_complete, read_lock
 from liveact_cli.weights.registry import FULL, MINI, ModelRow, find_model
 
 PACKAGE: Final = Path(liveact_cli.__file__).resolve().parent
 MINI_FILE: Final = "liveact-mini.safetensors"
 FACE_FILE: Final = "face_landmarker.task"
 MASK_FILE: Final = "selfie_segmentation.tflite"
+_HUB_ID: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MAX_HEADER: Final = 100_000_000
 
 
@@ -82,19 +85,32 @@ def resolve_model(
     Relative paths start at `directory`. Raises UsageError for a name that does not exist and
     WeightsError for weights that are not there. Nothing but headers is read, without torch.
     """
-    if looks_like_path(model) or (directory / model).is_dir():
-        return _at((directory / Path(model).expanduser()), model)
-    row = find_model(model)
+    path = directory / Path(model).expanduser()
+    from_hub = is_hub_id(model) and not path.exists()
+    if not from_hub and (looks_like_path(model) or path.is_dir()):
+        return _at(path, model)
+    row = FULL if from_hub else find_model(model)
     if row is MINI:
         return ResolvedModel(row, data_file(MINI_FILE))
-    folder = models_folder(variables) / row.name
+    folder = models_folder(variables) / model.replace("/", "--")
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(
-            f"the weights of {row.name} are not in {folder}; it needs {row.needs}",
-            f"get them with `liveact model download {row.name}`, or use --model {MINI.name},"
-            " which is built in and runs on a laptop",
+            f"the weights of {model} are not in {folder}; it needs {row.needs}",
+            f"get them with `liveact model download {model}` (or --yes here), or use --model"
+            f" {MINI.name}, which is built in and runs on a laptop",
+        )
+    lock = read_lock(folder)
+    if lock is not None and not is_complete(folder, lock):
+        raise WeightsError(
+            f"the weights of {model} in {folder} are not complete",
+            f"`liveact model download {model}` (or --yes here) goes on where it stopped",
         )
     return ResolvedModel(row, folder)
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether this can name a repository on the Hub: OWNER/NAME."""
+    return _HUB_ID.fullmatch(model) is not None and Path(model).suffix != ".safetensors"
 
 
 def looks_like_path(model: str) -> bool:

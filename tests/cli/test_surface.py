@@ -12,7 +12,7 @@ SURFACE = {
         "-q --quiet", "-v --verbose", "--audio-guidance", "--sampler", "--memory",
         "--prompt-granularity", "--audio-encoder", "--vae-overlap", "--tiles", "--gpus",
         "--decoder", "--decoder-weights",
-        "--precision", "--kv-precision", "--offload", "--resume", "--state-every",
+        "--precision", "--kv-precision", "--offload", "--resume", "--state-every", "--yes",
         "--keep-state", "--progress-file", "--events",
     },
     "batch run": {

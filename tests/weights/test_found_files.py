@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from liveact_cli.core.errors import UsageError, WeightsError
+from liveact_cli.weights.lock import Lock, LockedFile, LockedRepository, write_lock
 from liveact_cli.weights.registry import FULL, MINI, MODELS, find_model
 from liveact_cli.weights.resolve import (
     FACE_FILE,
@@ -68,6 +69,27 @@ def test_paths(tmp_path: Path) -> None:
         other.write_bytes(junk)
         with pytest.raises(WeightsError, match="not a checkpoint"):
             resolve_model(str(other), {})
+
+
+def test_a_repository_that_was_downloaded_is_found_by_its_id(tmp_path: Path) -> None:
+    home = {"LIVEACT_MODELS": str(tmp_path / "models")}
+    folder = tmp_path / "models" / "Someone--Their-Model"
+    with pytest.raises(WeightsError, match="weights of Someone/Their-Model are not in") as caught:
+        resolve_model("Someone/Their-Model", home, tmp_path)
+    assert "liveact model download Someone/Their-Model" in caught.value.hint
+    folder.mkdir(parents=True)
+    header_only(folder / "part-1.safetensors", ["blocks.0"])
+    found = resolve_model("Someone/Their-Model", home, tmp_path)
+    assert (found.row, found.path) == (FULL, folder)
+    repository = LockedRepository("Someone/Their-Model", "c0ffee", None, "", {})
+    repository.files["config.json"] = LockedFile(10)
+    write_lock(folder, Lock({"Someone/Their-Model": repository}))
+    with pytest.raises(WeightsError, match="are not complete"):
+        resolve_model("Someone/Their-Model", home, tmp_path)
+    here = tmp_path / "Someone" / "Their-Model"
+    here.mkdir(parents=True)
+    header_only(here / "part-1.safetensors", ["blocks.0"])
+    assert resolve_model("Someone/Their-Model", home, tmp_path).path == here
 
 
 def test_models_folder(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from hub_server import COMMIT, Hub, Repository, start
 
 from liveact_cli.cli.context import Environment
 from liveact_cli.cli.main import main
-from liveact_cli.core.errors import ExitCode
+from liveact_cli.core.errors import ExitCode, WeightsError
+from liveact_cli.weights import hub
 from liveact_cli.weights.hub import AUDIO_SOURCE, MODEL_REPOSITORY
+from liveact_cli.weights.resolve import example_file
 from liveact_cli.weights.store import VAE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -107,3 +109,27 @@ def test_rm_touches_nothing_that_was_not_downloaded(shell: Shell) -> None:
 def test_a_name_that_is_no_model_is_refused(shell: Shell) -> None:
     assert shell("model", "download", "liveact-mini").code == ExitCode.USAGE
     assert shell("model", "rm", "../elsewhere", "--yes").code == ExitCode.USAGE
+
+
+def test_render_downloads_only_when_it_is_told_to(shell: Shell) -> None:
+    render = (
+        "render", str(example_file("audio.wav")), "--ref", str(example_file("face.png")),
+        "--model", "liveact-18b", "--size", "64x64", "--duration", "0.2", "-o", "x.mp4",
+    )  # fmt: skip
+    refused = shell(*render)
+    assert refused.code == ExitCode.MISSING_WEIGHTS
+    assert "55 GB" in refused.err
+    assert "--model liveact-mini" in refused.err
+    assert not shell.folder.exists()
+    assert shell(*render, "--yes", "--dry-run").code == ExitCode.MISSING_WEIGHTS
+    assert not shell.folder.exists(), "a dry run writes nothing"
+    done = shell(*render, "--yes")
+    assert done.code == 0, done.err
+    assert (shell.folder / VAE).is_file()
+    assert (shell.directory / "x.mp4").is_file()
+
+
+def test_a_repository_with_a_stray_path_is_refused(shell: Shell) -> None:
+    names = ["config.json", "../diffusion_pytorch_model.safetensors"]
+    with pytest.raises(WeightsError, match="which leads elsewhere"):
+        hub._chosen(AUDIO_SOURCE, names)
