@@ -31,6 +31,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "examples").mkdir()
     for name in ("face.png", "audio.wav"):
         shutil.copy(example_file(name), path / "examples" / name)
+    for file in ("roundtable.yaml", "roundtable.flac", "roundtable.vtt", "lisa.jpg", "sam.png"):
+        shutil.copy(ROOT / "examples" / file, path / "examples" / file)
+    turns = "".join(
+        f"SPEAKER talk 1 {2 * i} 1.9 <NA> <NA> {who} <NA> <NA>\n" for i, who in enumerate("AB")
+    )
+    (path / "talk.rttm").write_text(turns, encoding="utf-8")
     portrait = Image.open(example_file("face.png")).convert("RGB")
     portrait.save(path / "me.jpg")
     both = Image.new("RGB", (900, 600), (90, 110, 130))
@@ -59,6 +65,8 @@ def test_every_command_runs(folder: Path) -> None:
         words = shlex.split(line)[1:]
         if words[0] == "render":
             words += ["--force", "--size", "160x160"] if "--size" not in words else ["--force"]
+        if words[0] == "podcast":
+            words += ["--size", "160x90", "--start", "4", "--duration", "3s", "--jobs", "1"]
         environment = Environment(variables=variables, directory=folder)
         assert main(words, environment) == 0, line
 

@@ -31,6 +31,7 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "render": Entry("liveact_cli.cli.render", "Make a picture speak a recording."),
     "batch": Entry("liveact_cli.cli.batch_cmd", "Render what a manifest lists, unattended."),
+    "podcast": Entry("liveact_cli.cli.podcast_cmd", "Make a show of several people."),
     "script": Entry("liveact_cli.cli.script_cmd", "Direct a performance in YAML."),
     "preview": Entry("liveact_cli.cli.preview_cmd", "Render just a moment of a script."),
     "preset": Entry("liveact_cli.cli.preset_cmd", "List and show presets."),

@@ -49,6 +49,8 @@ class RenderPlan:
     """Identity of the script that is played, if there is one."""
     placement: "Placement | None" = None
     """Where and how exactly the model computes; liveact-mini needs none."""
+    crop: tuple[int, int, int, int] | None = None
+    """The part of the picture that is used, where it is not all of it: left, top, width, height."""
     cache: Path | None = None
     """Where results are kept that other renders need too."""
 
@@ -90,6 +92,7 @@ class RenderPlan:
             "settings": settings,
             **({"direction": self.direction} if self.direction else {}),
             **({"arithmetic": self.placement.record()} if self.placement else {}),
+            **({"crop": list(self.crop)} if self.crop else {}),
             **{name: fingerprint_of(path) for name, path in files.items() if path},
         }
 

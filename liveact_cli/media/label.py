@@ -14,9 +14,8 @@ class Label:
     """A label drawn once and blended into each frame of `width` x `height` pixels."""
 
     def __init__(self, width: int, height: int, text: str = TEXT) -> None:
-        patch = _drawn(text, width, max(10, round(min(width, height) / 32)))
-        margin = max(2, round(min(width, height) / 64))
-        patch = patch[: height - margin, : width - margin]
+        patch = label_patch(width, height, text)
+        margin = label_margin(width, height)
         bottom, right = height - margin, width - margin
         self._where = (
             slice(bottom - patch.shape[0], bottom),
@@ -30,6 +29,18 @@ class Label:
         """Blend the label into `frame`, `[height, width, 3]`, in place."""
         there = frame[self._where]
         there[...] = (there * self._keep + self._add) // 255
+
+
+def label_margin(width: int, height: int) -> int:
+    """Return the pixels between a label and the lower right corner of the picture."""
+    return max(2, round(min(width, height) / 64))
+
+
+def label_patch(width: int, height: int, text: str = TEXT) -> NDArray[np.uint8]:
+    """Return the label of a picture of this size, `[h, w, 4]`."""
+    patch = _drawn(text, width, max(10, round(min(width, height) / 32)))
+    margin = label_margin(width, height)
+    return patch[: height - margin, : width - margin]
 
 
 def _drawn(text: str, width: int, size: int) -> NDArray[np.uint8]:

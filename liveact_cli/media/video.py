@@ -178,6 +178,13 @@ class SegmentWriter:
             raise ValueError(f"a frame is {frame.shape} {frame.dtype}, not {self._shape} uint8")
         self._put(self._planar(frame))
 
+    def write_planar(self, frame: NDArray[np.uint8]) -> None:
+        """Encode a frame that is planar 4:2:0 already, flat; it must not be changed afterwards."""
+        height, width, _ = self._shape
+        if frame.size != height * width * 3 // 2 or frame.dtype != np.uint8:
+            raise ValueError(f"{frame.size} values of {frame.dtype} are no frame of {self._shape}")
+        self._put(frame)
+
     def cut(self) -> None:
         """End the segment here, if it has a frame."""
         self._put(_Sign.CUT)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,7 +19,7 @@ from liveact_cli.script.document import (
     read_document,
     to_plain,
 )
-from liveact_cli.script.models import Definition, Event, Script
+from liveact_cli.script.models import Event, Script
 from liveact_cli.script.presets import Preset
 from liveact_cli.script.problems import (
     Place,
@@ -204,23 +204,28 @@ def _null_problems(document: Document, root: Mapping) -> Iterator[Problem]:
 
 def _unknown_keys(document: Document, root: Mapping, model: type[BaseModel]) -> Iterator[Problem]:
     yield from _keys_outside(document, root, model)
-    timeline, define = root.get("timeline"), root.get("define")
-    if isinstance(timeline, Sequence):
-        for item in timeline.items:
-            if isinstance(item, Mapping):
-                yield from _keys_outside(document, item, Event)
-    if isinstance(define, Mapping):
-        for _, item in define.pairs:
-            if isinstance(item, Mapping):
-                yield from _keys_outside(document, item, Definition)
     for name, field in model.model_fields.items():
-        section, inner = root.get(name), field.annotation
-        if (
-            isinstance(section, Mapping)
-            and isinstance(inner, type)
-            and issubclass(inner, BaseModel)
-        ):
-            yield from _keys_outside(document, section, inner)
+        section = root.get(name)
+        for inner in _models_in(field.annotation):
+            for part in _sections(section, whole=inner is field.annotation):
+                yield from _keys_outside(document, part, inner)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a field holds: itself, one of several kinds, or the members of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _sections(node: Node | None, *, whole: bool) -> Iterator[Mapping]:
+    """Yield the mappings that are checked: the node itself, or those that it is made of."""
+    if isinstance(node, Sequence):
+        yield from (item for item in node.items if isinstance(item, Mapping))
+    elif isinstance(node, Mapping):
+        inside = [value for _, value in node.pairs if isinstance(value, Mapping)]
+        yield from [node] if whole else inside
 
 
 def _keys_outside(document: Document, node: Mapping, model: type[BaseModel]) -> Iterator[Problem]:

@@ -51,6 +51,8 @@ class Performance:
     vocabulary: Vocabulary
     orders: Orders = NO_ORDERS
     problems: tuple[Problem, ...] = ()
+    added: tuple[Placed, ...] = ()
+    """Events of a program's own, such as what people do while they listen."""
 
     @property
     def needs_sound(self) -> bool:
@@ -62,6 +64,7 @@ class Performance:
         if self.preset is not None:
             yield from _idle_events(self.preset)
             yield from _timeline(self.preset, PRESET_LAYER)
+        yield from self.added
         if self.transcript is not None:
             yield from _cue_events(self.transcript, self.vocabulary)
         yield from _timeline(self.script, SCRIPT_LAYER)

@@ -12,6 +12,9 @@ STEREO: Final = "stereo"
 """What `turns` says when the sides of the recording are the people."""
 DEFAULT_SIZE: Final = Size(1280, 720)
 DEFAULT_BACKGROUND: Final = "#1d2129"
+CARD_SECONDS: Final = 3.0
+DEFAULT_PRESET: Final = "podcast"
+"""The manner of people for whom nothing is said."""
 
 
 class Layout(StrEnum):
@@ -42,7 +45,7 @@ class Card:
 
     title: str
     text: str = ""
-    seconds: float = 3.0
+    seconds: float = CARD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Episode:
     size: Size = DEFAULT_SIZE
     background: str | Path = DEFAULT_BACKGROUND
     captions: bool = True
+    font: Path | None = None
     intro: Card | None = None
     outro: Card | None = None
     cuts: Cuts = field(default_factory=Cuts)

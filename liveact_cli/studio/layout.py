@@ -1,6 +1,6 @@
 """Where everybody stands in the frame: panels with one shape, a gap around them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,11 @@ GAP: Final = 0.03
 """Of the frame's shorter side, around and between panels."""
 NARROWEST, WIDEST = 3 / 4, 4 / 3
 """Shapes (width / height) that a panel may have: beyond these a portrait is cut too much."""
+SMALLEST: Final = 64
+"""Pixels of the sides of a person's video at least, also of one who is never seen."""
+CENTRE: Final = (0.5, 0.45)
+FACE_HEIGHT: Final = 0.45
+"""Where the middle of a face lies in a panel, from the top."""
 CORNER: Final = 0.3
 """Height of the small pictures, of the frame's height."""
 
@@ -38,41 +43,51 @@ class Cut:
     height: int
 
 
-def cells(view: View, size: Size, layout: Layout) -> tuple[Cell, ...]:
-    """Return the panels of a view, those in front first."""
+def cells(view: View, size: Size, layout: Layout, shapes: Sequence[float] = ()) -> tuple[Cell, ...]:
+    """Return the panels of a view, those in front first.
+
+    `shapes` are the widest panels (width / height) that suit each of the cast.
+    """
+    widest = min((shapes[person] for person in view.front if shapes), default=WIDEST)
     gap = max(2, _even(GAP * min(size)))
     count = len(view.front)
     columns = range(1, count + 1)
     if layout is not Layout.GRID:
         columns = range(count, count + 1) if size.width >= size.height else range(1, 2)
-    best = max(columns, key=lambda n: _area(_panel(count, n, size, gap)))
-    panel = _panel(count, best, size, gap)
+    best = max(columns, key=lambda n: _area(_panel(count, n, size, gap, widest)))
+    panel = _panel(count, best, size, gap, widest)
     front = _arranged(view.front, best, panel, size, gap)
     return (*front, *_in_corner(view.small, size, gap))
 
 
-def own_size(person: int, views: Iterable[View], size: Size, layout: Layout) -> Size:
-    """Return the size at which a person is rendered, so that no cell has to enlarge him."""
-    own = [cell for view in views for cell in cells(view, size, layout) if cell.person == person]
-    if not own:
-        return Size(64, 64)  # never seen
-    width = max(max(cell.width for cell in own), 64)
-    return Size(width, max(max(cell.height for cell in own), 64))
+def own_size(panels: Iterable[Cell], step: int = 2) -> Size:
+    """Return the size at which a person is rendered, so that none of his panels enlarges him.
+
+    Its sides are multiples of `step`.
+    """
+    own = list(panels)
+    sides = [max((cell.width for cell in own), default=0), max((c.height for c in own), default=0)]
+    return Size(*(-(-max(side, SMALLEST) // step) * step for side in sides))
 
 
-def cut_for(cell: Cell, own: Size) -> Cut:
-    """Return the largest part of a person's video with the cell's shape, around the face."""
+def cut_for(cell: Cell, own: Size, face: tuple[float, float] = CENTRE) -> Cut:
+    """Return the largest part of a person's video with the cell's shape, around the face.
+
+    `face` is where its middle lies, as shares of the video's width and height.
+    """
     zoom = max(cell.width / own.width, cell.height / own.height)
     width = min(own.width, _even(cell.width / zoom))
     height = min(own.height, _even(cell.height / zoom))
-    return Cut(_even((own.width - width) / 2), _even(0.4 * (own.height - height)), width, height)
+    left = _even(min(max(face[0] * own.width - width / 2, 0), own.width - width))
+    top = _even(min(max(face[1] * own.height - FACE_HEIGHT * height, 0), own.height - height))
+    return Cut(left, top, width, height)
 
 
-def _panel(count: int, columns: int, size: Size, gap: int) -> Size:
+def _panel(count: int, columns: int, size: Size, gap: int, widest: float) -> Size:
     rows = -(-count // columns)
     width = (size.width - gap * (columns + 1)) / columns
     height = (size.height - gap * (rows + 1)) / rows
-    width = min(width, height * WIDEST)
+    width = min(width, height * widest)
     return Size(_even(width), _even(min(height, width / NARROWEST)))
 
 

@@ -18,11 +18,13 @@ APART: Final = 1.6
 """Seconds between the nods of two people: closer ones look rehearsed."""
 BEAT_SECONDS: Final = 0.25
 """A silence that invites a reaction: the end of a phrase."""
-_EVERY: Final = (3.5, 8.0)
+_EVERY: Final = (2.5, 6.0)
 _CLEAR: Final = 0.4
 _REACH: Final = 1.5
 _AT_BEATS: Final = (("nod", 0.55), ("smile", 0.25), ("raise eyebrows", 0.2))
-_BETWEEN: Final = (("glance", 0.45), ("nod", 0.25), ("tilt head", 0.15), ("raise eyebrows", 0.15))
+_BETWEEN: Final = (
+    ("glance", 0.35), ("nod", 0.25), ("smile", 0.15), ("tilt head", 0.15), ("raise eyebrows", 0.1),
+)  # fmt: skip
 _SECONDS: Final = {
     "nod": (0.9, 1.4),
     "smile": (1.4, 2.4),

@@ -6,12 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from liveact_cli.config.edge import refuse_unused, resolve_settings
 from liveact_cli.config.presets import find_preset
 from liveact_cli.config.settings import RenderSettings
 from liveact_cli.engine.directing import direct_job
 from liveact_cli.engine.prepare import Job, prepare
 from liveact_cli.script.performance import NO_ORDERS, Orders, Performance, load_performance
+from liveact_cli.script.resolve import Placed
 from liveact_cli.weights.resolve import resolve_model
 
 
@@ -22,6 +25,8 @@ class RenderOrder:
     `settings` are those that are given, as text or as they are meant; `folder` is where the
     project's `liveact.toml` is looked for, `variables` are the environment's. An `output` that is
     there already stays unless `replace` is set or it is this very video; `again` makes that anew.
+    `added` are events underneath those of the script; `crop` is the part of the picture that is
+    used (left, top, width, height).
     """
 
     audio: Path
@@ -34,18 +39,22 @@ class RenderOrder:
     variables: Mapping[str, str] = field(default_factory=dict)
     replace: bool = False
     again: bool = False
+    added: tuple[Placed, ...] = ()
+    crop: tuple[int, int, int, int] | None = None
 
 
 def performance_of(order: RenderOrder) -> Performance | None:
     """Return what is directed, or None when nothing is; raises as `load_performance` does."""
     orders = order.orders
-    if order.script is None and not (orders.preset or orders.emotion or orders.actions):
+    directed = orders.preset or orders.emotion or orders.actions or order.added
+    if order.script is None and not directed:
         return None
     given = {"model": order.settings.get("model")}
     chosen = resolve_settings(given, order.variables, order.folder).model
     row = resolve_model(chosen, order.variables).row
     finder = partial(find_preset, variables=order.variables)
-    return load_performance(order.script, finder, orders=orders, reads_text=row.reads_text)
+    performance = load_performance(order.script, finder, orders=orders, reads_text=row.reads_text)
+    return replace(performance, added=order.added)
 
 
 def settings_of(order: RenderOrder, performance: Performance | None) -> RenderSettings:
@@ -63,6 +72,8 @@ def open_order(order: RenderOrder) -> Job:
     settings = settings_of(order, performance)
     inputs = (order.audio, order.reference, order.output)
     job = prepare(*inputs, settings, order.variables, force=True)
+    if order.crop is not None:
+        job = cropped(job, order.crop)
     refuse_unused(_named(order.settings), job.plan.model.row)
     if performance is None:
         return job
@@ -73,6 +84,13 @@ def open_order(order: RenderOrder) -> Job:
     )
     told = tuple(str(problem) for problem in (*direction.problems, *doubts))
     return replace(job, notes=(*job.notes, *told))
+
+
+def cropped(job: Job, crop: tuple[int, int, int, int]) -> Job:
+    """Return a job that uses a part of its picture: left, top, width, height."""
+    left, top, width, height = crop
+    picture = np.ascontiguousarray(job.picture[top : top + height, left : left + width])
+    return replace(job, picture=picture, plan=replace(job.plan, crop=crop))
 
 
 def _named(settings: Mapping[str, object]) -> dict[str, Any]:

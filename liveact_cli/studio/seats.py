@@ -54,13 +54,17 @@ def gpu_seats(
 
 def seats_for(manifest: Manifest, wanted: int | None, variables: Mapping[str, str]) -> list[Seat]:
     """Return the places for a manifest's jobs on this machine: GPUs if a job's model wants them."""
-    row, group, on_gpus = demand_of(manifest, variables)
+    return seats_of(wanted, len(manifest.jobs), *demand_of(manifest, variables))
+
+
+def seats_of(wanted: int | None, jobs: int, row: ModelRow, group: int, on_gpus: bool) -> list[Seat]:
+    """Return the places for jobs of one model on this machine, `group` GPUs for each if any."""
     if on_gpus:
         import torch
 
         if there := torch.cuda.device_count():
             return gpu_seats(wanted, group, there)
-    return cpu_seats(wanted, len(manifest.jobs), row)
+    return cpu_seats(wanted, jobs, row)
 
 
 def demand_of(manifest: Manifest, variables: Mapping[str, str]) -> tuple[ModelRow, int, bool]:

@@ -20,19 +20,25 @@ INTERJECTION: Final = 1.2
 """Seconds; a shorter turn while somebody else speaks (`mm-hm`) does not take the picture."""
 OVERLAP: Final = 1.0
 """Seconds that two must speak at once before both are shown."""
-LASTING: Final = 0.7
+LASTING: Final = 1.0
 """Seconds that a new speaker must go on before the picture follows."""
 OPENING: Final = 3.0
 """Seconds of everybody at the beginning and at the end, where the episode is long enough."""
+LIT: Final = 1.0
+"""Seconds that the line around a panel stays at least."""
 REACTION_EVERY: Final = (9.0, 16.0)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Who is shown: `front` large, in the order of the cast; `small` in the corner."""
+    """Who is shown: `front` large, in the order of the cast; `small` in the corner.
+
+    `speaking` is who has a line around them, where several are shown.
+    """
 
     front: tuple[int, ...]
     small: tuple[int, ...] = ()
+    speaking: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,14 @@ def plan_shots(
 ) -> list[Shot]:
     """Return the shots of `frames` frames, without gaps; their frames count from `part.start`.
 
-    No shot is shorter than `cuts.shortest`, unless the whole video is.
+    No shot is shorter than `cuts.shortest`, unless the whole video is; in layouts that always show
+    everybody the picture stays, and only who is marked as speaking changes.
     """
     everybody = tuple(range(people))
-    whole = [Shot(0, frames, View(everybody))]
-    if layout in (Layout.SIDE_BY_SIDE, Layout.GRID) or people == 1:
-        return whole
+    if people == 1:
+        return [Shot(0, frames, View(everybody))]
+    if layout in (Layout.SIDE_BY_SIDE, Layout.GRID):
+        return _lit(turns, everybody, part, frames, fps)
     shortest = max(1, math.ceil(Fraction(cuts.shortest) * fps))
     wanted = list(_wanted(turns, part, pairs=layout is Layout.SPEAKER))
     shots = _cut(wanted, frames, shortest, fps)
@@ -79,6 +87,17 @@ def plan_shots(
     if cuts.reactions:
         shots = list(_reactions(shots, people, shortest, fps, Random(f"{seed}/cuts")))
     return list(_joined(shots))
+
+
+def _lit(
+    turns: Sequence[Turn], everybody: tuple[int, ...], part: Span, frames: int, fps: Fraction
+) -> list[Shot]:
+    """Return one picture throughout, in which the line around the panels follows who speaks."""
+    wanted = list(_wanted(turns, part, pairs=False))
+    if not wanted:
+        return [Shot(0, frames, View(everybody))]
+    shots = _cut(wanted, frames, round(LIT * fps), fps)
+    return [replace(shot, view=View(everybody, speaking=shot.view.front[0])) for shot in shots]
 
 
 def _with_corner(view: View, everybody: tuple[int, ...]) -> View:

@@ -23,6 +23,12 @@ SURFACE = {
     "batch status": {"MANIFEST", "--watch", "--json"},
     "batch cancel": {"MANIFEST", "[JOB]...", "--all"},
     "batch retry": {"MANIFEST", "[JOB]..."},
+    "podcast": {
+        "EPISODE...", "--host", "--guest", "-o --output", "--turns", "--sound", "--layout",
+        "--size", "--background", "--no-captions", "--font", "--shortest-shot", "--no-reactions",
+        "--preset", "--model", "--fps", "--seed", "--start", "--duration", "--crf", "--label",
+        "--jobs", "--keep-state", "--dry-run", "--json", "--force", "-q --quiet",
+    },
     "inspect": {"VIDEO", "--json"},
     "doctor": {"--size", "--gpu-memory", "--json"},
     "bench": {

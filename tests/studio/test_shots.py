@@ -11,7 +11,7 @@ from liveact_cli.core.units import Size
 from liveact_cli.studio.cast import Cuts, Layout
 from liveact_cli.studio.layout import cells, cut_for, own_size
 from liveact_cli.studio.listening import APART, reactions
-from liveact_cli.studio.shots import Shot, Span, View, plan_shots
+from liveact_cli.studio.shots import Span, View, plan_shots
 from liveact_cli.studio.turns import Turn, tidy
 
 FPS = Fraction(25)
@@ -51,7 +51,16 @@ def test_shots_are_never_frantic(turns, layout, seconds, shortest) -> None:
 @given(TALK, st.floats(0.5, 120))
 def test_still_layouts_never_cut(turns, seconds) -> None:
     for layout in (Layout.GRID, Layout.SIDE_BY_SIDE):
-        assert planned(turns, layout, seconds) == [Shot(0, round(seconds * FPS), View((0, 1, 2)))]
+        shots = planned(turns, layout, seconds)
+        assert {shot.view.front for shot in shots} == {(0, 1, 2)}
+        assert (shots[0].start, shots[-1].stop) == (0, round(seconds * FPS))
+        assert all(a.stop == b.start and a.stop - a.start >= 25 for a, b in pairwise(shots))
+
+
+def test_the_line_follows_who_speaks() -> None:
+    turns = [Turn(0, 10, 0), Turn(4, 4.5, 2), Turn(10, 30, 1)]
+    shots = planned(turns, Layout.GRID, 30.0)
+    assert [(shot.start / 25, shot.view.speaking) for shot in shots] == [(0, 0), (10, 1)]
 
 
 PLAIN = Cuts(reactions=False)
@@ -103,7 +112,8 @@ def test_panels_lie_in_the_frame_and_apart(size: Size, layout: Layout, people: i
             assert all(value % 2 == 0 for value in (cell.x, cell.y, cell.width, cell.height))
             assert 0 <= cell.x < cell.x + cell.width <= size.width
             assert 0 <= cell.y < cell.y + cell.height <= size.height
-            own = own_size(cell.person, views, size, layout)
+            everywhere = [c for v in views for c in cells(v, size, layout)]
+            own = own_size(c for c in everywhere if c.person == cell.person)
             cut = cut_for(cell, own)
             assert cut.width >= min(cell.width, own.width) or cut.height >= cell.height
             assert cut.x + cut.width <= own.width
