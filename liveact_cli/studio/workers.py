@@ -86,8 +86,9 @@ class _Worker:
         self._number = 0
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed by dismiss)
         ours, theirs = socket.socketpair()
-        # The same modules as here, however they are found; and a session of its own, because
-        # Ctrl-C and polite kills are for this process to answer.
+        # The same modules as here, however they are found; and a process group of its own, because
+        # Ctrl-C is for this process to answer. In the same session, though: when this process dies,
+        # the system wakes and ends even a worker that is stopped (an orphaned process group).
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         command = [sys.executable, "-P", "-m", "liveact_cli.studio.worker", str(theirs.fileno())]
         with theirs:
@@ -99,7 +100,7 @@ class _Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._log,
-                    start_new_session=True,
+                    process_group=0,
                 )
             except OSError as error:
                 ours.close()

@@ -17,7 +17,6 @@ from PIL import Image
 from liveact_cli.core.errors import ExitCode
 from liveact_cli.diagnose.bench import repeat_sound
 from liveact_cli.studio.batch import known_store
-from liveact_cli.studio.jobrow import JobRow
 from liveact_cli.weights.resolve import example_file
 
 SPEECH, FACE = example_file("audio.wav"), example_file("face.png")
@@ -35,11 +34,11 @@ def state_of(shell, manifest: Path) -> dict[str, dict]:
     return {job["name"]: job for job in outcome.json["jobs"]}
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 class Page(HTMLParser):
@@ -64,7 +63,7 @@ def test_only_what_is_missing_or_changed_is_done(studio, tmp_path: Path) -> None
     jobs = [f"audio: '{SPEECH}', output: 'v/{name}.mp4'" for name in ("keep", "gone", "Ümlaut <b>")]
     jobs.append("audio: late.wav, output: v/late.mp4")
     manifest = write(tmp_path / "a b.yaml", *jobs)
-    first = studio("batch", manifest, "--jobs", 2, "--json")
+    first = studio("batch", manifest, "--jobs", 1, "--json")
     assert first.code == ExitCode.BATCH_PARTIAL, first.err
     assert first.json["counts"] | {"done": 3, "failed": 1} == first.json["counts"]
     names = ["v/keep.mp4", "v/gone.mp4", "v/Ümlaut <b>.mp4", "v/late.mp4"]
@@ -104,28 +103,29 @@ def test_only_what_is_missing_or_changed_is_done(studio, tmp_path: Path) -> None
 
 @pytest.mark.multi
 def test_stopped_and_killed_runs_leave_nothing_behind_and_go_on(studio, tmp_path: Path) -> None:
-    repeat_sound(SPEECH, tmp_path / "long.wav", 60.0)
+    repeat_sound(SPEECH, tmp_path / "long.wav", 40.0)
     manifest = tmp_path / "night.yaml"
     manifest.write_text(
         f"defaults: {{ref: '{FACE}', size: 64x64, segment-seconds: 2}}\njobs: [long.wav]"
     )
     command = [sys.executable, "-m", "liveact_cli", "batch", str(manifest)]
 
-    def begun(frames: int) -> tuple[subprocess.Popen[str], int]:
-        """Start the batch, and wait until more frames than that are made."""
+    def states() -> list[str]:
+        return sorted(path.name for path in tmp_path.glob(".long.mp4.liveact/state-*.liveact"))
+
+    def begun() -> tuple[subprocess.Popen[str], int]:
+        """Start the batch, and freeze its worker as soon as it has saved more progress."""
+        before = states()
         process = subprocess.Popen(
             command, env={**os.environ, **studio.variables}, stderr=subprocess.PIPE, text=True
         )
-        wait_for((tmp_path / ".night.yaml.liveact" / "jobs.sqlite").exists)
-
-        def job() -> JobRow | None:
-            with known_store(manifest) as store:
-                return store.row("long.mp4")
-
-        wait_for(lambda: (row := job()) and row.state == "running" and row.frames > frames)
-        row = job()
+        wait_for(lambda: states() > before)
+        with known_store(manifest) as store:
+            row = store.row("long.mp4")
         assert row is not None
-        return process, int(row.worker or 0)
+        worker = int(row.worker or 0)
+        os.kill(worker, signal.SIGSTOP)
+        return process, worker
 
     def gone(pid: int) -> bool:
         try:
@@ -134,19 +134,20 @@ def test_stopped_and_killed_runs_leave_nothing_behind_and_go_on(studio, tmp_path
             return True
         return False
 
-    process, worker = begun(60)
+    process, worker = begun()
     second = studio("batch", manifest)
     assert second.code == ExitCode.FAILURE
     assert f"another run (process {process.pid}) is working on this batch" in second.err
     process.send_signal(signal.SIGINT)
+    os.kill(worker, signal.SIGCONT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == ExitCode.INTERRUPTED, said
     assert "the same command goes on" in said
     assert gone(worker)
     assert state_of(studio, manifest)["long.mp4"]["state"] == "waiting"
 
-    process, worker = begun(200)
-    process.kill()
+    process, worker = begun()
+    process.kill()  # even the frozen worker must not stay behind
     process.communicate()
     wait_for(lambda: gone(worker), 20.0)
     assert "1 stopped" in studio("batch", "status", manifest).out
