@@ -85,9 +85,12 @@ class _Lines:
         else:
             self._told(name, happening.event)
             return
-        if time.monotonic() >= self._next_report:
-            self._next_report = time.monotonic() + _REPORT_PAUSE
+        begun = time.monotonic()
+        if begun >= self._next_report:
             save_report(self._environment, self._found, self._batch)
+            # A report of thousands of jobs takes its time, but never much of the run's.
+            took = time.monotonic() - begun
+            self._next_report = begun + max(_REPORT_PAUSE, 50 * took)
 
     def _done(self, name: str, made: "Made") -> None:
         self.ended += 1
@@ -130,6 +133,8 @@ class _Bars(_Lines):
         from rich.progress import BarColumn, Progress, TextColumn
 
         super().__init__(environment, *arguments)
+        # On the same terminal the lines above the bars tell of them already.
+        self._paths = self._paths and not environment.stdout.isatty()
         console = Console(file=environment.stderr, no_color=not environment.color)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),

@@ -141,9 +141,10 @@ class Batch:
         self._begun = time.monotonic()
         self._made, self._video = 0, 0.0
         self._looked, self._cancelled = 0.0, set[str]()
-        store.recover()
-        store.sync((job.name, job.audio, job.reference, job.output) for job in manifest.jobs)
-        self.kept = sum(not self._is_due(row) for row in store.rows())
+        with store.together():
+            store.recover()
+            store.sync((job.name, job.audio, job.reference, job.output) for job in manifest.jobs)
+            self.kept = sum(not self._is_due(row) for row in store.rows())
 
     @property
     def waiting(self) -> int:

@@ -33,7 +33,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 td.picture { width: 7rem; }
 td.picture img, td.picture span { width: 6rem; height: 4.5rem; border-radius: .35rem;
   background: var(--card); display: block; object-fit: contain; }
-td.name { overflow-wrap: anywhere; }
+td.name { overflow-wrap: anywhere; min-width: 9rem; }
 td.name small, .what small { display: block; color: var(--soft); }
 a { color: inherit; }
 .what { overflow-wrap: anywhere; min-width: 12rem; }
@@ -109,7 +109,7 @@ def _line(row: JobRow, folder: Path) -> str:
         f'<td class="number">{format_time(row.seconds) if row.seconds else ""}</td>',
         f'<td class="number">{f"{row.speed:.1f}x" if done and row.speed else ""}</td>',
         f'<td class="number">{format_bytes(row.size) if done and row.size else ""}</td>',
-        f'<td class="what">{_what(row)}</td>',
+        f'<td class="what">{_what(row, folder)}</td>',
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -137,16 +137,20 @@ def _made_from(row: JobRow) -> str:
     return f"{Path(row.audio).name} + {Path(row.reference).name}"
 
 
-def _what(row: JobRow) -> str:
+def _what(row: JobRow, folder: Path) -> str:
     """Return the state of a job, and what is to be said about it."""
+
+    def small(text: str) -> str:
+        return f"<small>{escape(text.replace(f'{folder}/', ''))}</small>"
+
     parts = [f'<span class="state {row.state}">{row.state}</span>']
     if row.state == State.RUNNING and row.total_frames:
         parts.append(f" {100 * row.frames // row.total_frames} %")
     tries = f" after {row.attempts} attempts" if row.attempts > 1 else ""
     parts.append(tries)
     if row.state != State.DONE and row.error:
-        parts.append(f"<small>{escape(row.error)}</small>")
+        parts.append(small(row.error))
         if row.hint:
-            parts.append(f"<small>{escape(row.hint)}</small>")
-    parts += [f"<small>{escape(note)}</small>" for note in row.notes if row.state == State.DONE]
+            parts.append(small(row.hint))
+    parts += [small(note) for note in row.notes if row.state == State.DONE]
     return "".join(parts)

@@ -70,8 +70,9 @@ def seats_of(wanted: int | None, jobs: int, row: ModelRow, group: int, on_gpus: 
 def demand_of(manifest: Manifest, variables: Mapping[str, str]) -> tuple[ModelRow, int, bool]:
     """Return the model that needs most, the most GPUs for one job, and whether GPUs are wanted."""
     rows, groups, on_gpus = [], [1], False
-    for job in manifest.jobs:
-        settings = resolve_settings(job.settings, variables, manifest.folder)
+    different = {tuple(sorted(job.settings.items())) for job in manifest.jobs}
+    for given in different:
+        settings = resolve_settings(dict(given), variables, manifest.folder)
         row = resolve_model(settings.model, variables).row
         rows.append(row)
         groups.append(settings.gpus or 1)

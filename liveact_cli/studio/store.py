@@ -7,7 +7,7 @@ killed, what the store says has happened. Readers (`liveact batch status`) never
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -35,6 +35,7 @@ CREATE TABLE job (
     exit_code INTEGER, error TEXT, hint TEXT, trace TEXT, notes TEXT,
     sha256 TEXT, size INTEGER, mtime_ns INTEGER, thumbnail BLOB
 );
+CREATE INDEX job_turn ON job (state, position);
 CREATE TABLE attempt (
     name TEXT NOT NULL, begun REAL NOT NULL, ended REAL, worker TEXT, outcome TEXT, error TEXT
 );
@@ -73,7 +74,7 @@ class Store:
         self._base.close()
 
     def _prepare(self) -> None:
-        with self._change():
+        with self.together():
             (found,) = self._base.execute("PRAGMA user_version").fetchone()
             if found == _FORMAT:
                 return
@@ -99,8 +100,11 @@ class Store:
             ) from error
 
     @contextmanager
-    def _change(self) -> Iterator[None]:
-        """Do what is in the block as one step."""
+    def together(self) -> Iterator[None]:
+        """Do all changes of the block as one step, or none of them."""
+        if self._base.in_transaction:
+            yield
+            return
         with self._told():
             self._base.execute("BEGIN IMMEDIATE")
             try:
@@ -128,7 +132,7 @@ class Store:
 
     def sync(self, jobs: Iterable[tuple[str, Path, Path, Path]]) -> None:
         """Take over the manifest's jobs: name, audio, reference, output. Others are left out."""
-        with self._change():
+        with self.together():
             self._base.execute("UPDATE job SET position = 0")
             self._base.executemany(
                 "INSERT INTO job (position, name, audio, reference, output) VALUES (?,?,?,?,?) "
@@ -140,11 +144,14 @@ class Store:
                 ],
             )
 
-    def next_waiting(self, beside: Iterable[str]) -> str | None:
-        """Return the first job that waits and is not among `beside`."""
-        skipped = set(beside)
-        query = "SELECT name FROM job WHERE state = 'waiting' AND position > 0 ORDER BY position"
-        return next((name for (name,) in self._all(query) if name not in skipped), None)
+    def next_waiting(self, beside: Collection[str]) -> str | None:
+        """Return the first job that waits and is not among `beside`, of which there are few."""
+        query = (
+            "SELECT name FROM job WHERE state = 'waiting' AND position > 0 "
+            "ORDER BY position LIMIT ?"
+        )
+        found = self._all(query, (len(beside) + 1,))
+        return next((name for (name,) in found if name not in beside), None)
 
     def names_in(self, state: State) -> set[str]:
         """Return the names of all jobs in a state."""
@@ -157,7 +164,7 @@ class Store:
     def begin(self, name: str, worker: str) -> None:
         """Note that an attempt has begun; a job that was cancelled meanwhile stays so."""
         now = time.time()
-        with self._change():
+        with self.together():
             self._base.execute(
                 "UPDATE job SET state = 'running', worker = ?, begun = ?, ended = NULL, "
                 "frames = 0, total_frames = NULL, attempts = attempts + 1 "
@@ -182,7 +189,7 @@ class Store:
     def found_at(self, name: str, worker: str) -> None:
         """Note who has a job."""
         self._set(name, worker=worker)
-        with self._change():
+        with self.together():
             self._base.execute(
                 "UPDATE attempt SET worker = ? WHERE name = ? AND ended IS NULL", (worker, name)
             )
@@ -235,7 +242,7 @@ class Store:
     def halted(self, name: str) -> None:
         """Note that a job was stopped; it waits, unless it was cancelled."""
         self._end(name, "stopped", None)
-        with self._change():
+        with self.together():
             self._base.execute(
                 "UPDATE job SET state = 'waiting' WHERE name = ? AND state = 'running'", (name,)
             )
@@ -246,7 +253,7 @@ class Store:
 
     def recover(self) -> None:
         """Let jobs wait that a run which was killed has left running."""
-        with self._change():
+        with self.together():
             self._base.execute("UPDATE job SET state = 'waiting' WHERE state = 'running'")
             self._base.execute(
                 "UPDATE attempt SET ended = ?, outcome = 'killed' WHERE ended IS NULL",
@@ -271,7 +278,7 @@ class Store:
 
     def _move(self, names: Iterable[str], old: Sequence[State], new: State) -> list[str]:
         moved = []
-        with self._change():
+        with self.together():
             for name in names:
                 marks = ",".join("?" * len(old))
                 done = self._base.execute(
@@ -284,7 +291,7 @@ class Store:
 
     def _set(self, name: str, **values: object) -> None:
         columns = ", ".join(f"{column} = ?" for column in values)
-        with self._change():
+        with self.together():
             self._base.execute(
                 f"UPDATE job SET {columns} WHERE name = ?",  # noqa: S608  (our own column names)
                 (*values.values(), name),
@@ -293,7 +300,7 @@ class Store:
     def _end(self, name: str, outcome: str, cause: str | None, **values: object) -> None:
         now = time.time()
         self._set(name, ended=now, **values)
-        with self._change():
+        with self.together():
             self._base.execute(
                 "UPDATE attempt SET ended = ?, outcome = ?, error = ? "
                 "WHERE name = ? AND ended IS NULL",
@@ -310,14 +317,14 @@ class Store:
 
     def keep_hash(self, path: Path, size: int, mtime_ns: int, sha256: str) -> None:
         """Remember the SHA-256 of a file."""
-        with self._change():
+        with self.together():
             self._base.execute(
                 "INSERT OR REPLACE INTO file VALUES (?,?,?,?)", (str(path), size, mtime_ns, sha256)
             )
 
     def begin_run(self, pid: int, host: str, about: str) -> None:
         """Note that a run has begun."""
-        with self._change():
+        with self.together():
             self._base.execute(
                 "INSERT INTO run (pid, host, begun, about) VALUES (?,?,?,?)",
                 (pid, host, time.time(), about),
@@ -325,7 +332,7 @@ class Store:
 
     def end_run(self) -> None:
         """Note that the newest run has ended."""
-        with self._change():
+        with self.together():
             self._base.execute(
                 "UPDATE run SET ended = ? WHERE number = (SELECT max(number) FROM run)",
                 (time.time(),),
