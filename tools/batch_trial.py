@@ -103,17 +103,18 @@ def disturb(folder: Path, run: subprocess.Popen[str], faults: Faults, kill_run_a
         done = sum(row.state == "done" for row in rows)
         busy = {int(row.worker) for row in rows if row.state == "running" and row.worker}
         fresh = sorted(busy - set(faults.killed) - set(faults.frozen))
+        at_work = [int(r.worker or 0) for r in rows if r.state == "running" and r.frames > 0]
         if done >= kill_run_at > 0:
             run.kill()
             run.wait()
             return
         if fresh and done >= 6 and len(faults.killed) < 1:
             hit(fresh[0], signal.SIGKILL, faults.killed)
-        elif fresh and done >= 10 and len(faults.frozen) < 1:
-            hit(fresh[0], signal.SIGSTOP, faults.frozen)
+        elif at_work and done >= 10 and len(faults.frozen) < 1:
+            hit(at_work[0], signal.SIGSTOP, faults.frozen)
         elif fresh and done >= 26 and len(faults.killed) < 2:
             hit(fresh[-1], signal.SIGKILL, faults.killed)
-        time.sleep(0.3)
+        time.sleep(0.1)
 
 
 def hit(pid: int, number: signal.Signals, told: list[int]) -> None:

@@ -1,15 +1,24 @@
 """What this machine offers to a new process."""
 
+import contextlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def usable_cores() -> int:
-    """Return the number of processor cores that this process may use."""
+def usable_cores(folder: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the number of processor cores that this process may use.
+
+    In a container that is what its limit allows, rounded up.
+    """
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):  # "max": there is no limit
+        quota, period = map(int, (folder / "cpu.max").read_text().split())
+        cores = min(cores, max(1, math.ceil(quota / period)))
+    return cores
 
 
 def available_memory() -> int | None:

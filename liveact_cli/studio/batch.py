@@ -55,10 +55,9 @@ def batch_store(manifest: Path) -> Iterator[Store]:
     try:
         folder = WorkFolder(path, _PURPOSE)
     except OSError as error:
-        cause, hint = explain_os_error(error)
         raise LiveActError(
-            f"the job store {path} cannot be made: {cause.lower()}",
-            hint if "-o" not in hint else "copy the manifest to a folder that can be written",
+            f"the job store {path} cannot be made: {explain_os_error(error)[0].lower()}",
+            "make room there, or copy the manifest to a folder that can be written",
         ) from error
     try:
         with Store(path) as store:
@@ -236,8 +235,9 @@ class Batch:
         elif isinstance(happening, Done):
             store.done(name, happening.made, self._identities.of(self._orders[name])())
             self._handed.discard(name)
-            self._made += 1
-            self._video += happening.made.duration
+            if not happening.made.found:
+                self._made += 1
+                self._video += happening.made.duration
         elif isinstance(happening, Failed):
             store.failed(name, happening.failure, final=happening.final)
             if happening.final:

@@ -11,8 +11,9 @@ import re
 import socket
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import liveact_cli
@@ -78,13 +79,24 @@ class Renderer:
 
 @dataclass(slots=True)
 class _Actor:
-    """A renderer on the cluster, and what it works on."""
+    """A renderer on the cluster, and what it works on; `coming` until the cluster has placed it."""
 
     handle: Any
+    coming: Any
     key: str | None = None
     number: int = 0
     news: Any = None
-    why: Failure | None = field(default=None)
+    why: Failure | None = None
+
+    @property
+    def waits_for(self) -> Any:
+        """What the next thing it tells will be found in, if it has anything to tell."""
+        return self.coming if self.coming is not None else self.news
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be given an order."""
+        return self.coming is None and self.key is None
 
 
 class RayWorkers:
@@ -109,6 +121,8 @@ class RayWorkers:
         self._wanted, self._row = wanted, row
         self._gpus = gpus
         self._actors: list[_Actor] = []
+        self._queue: deque[tuple[str, RenderOrder]] = deque()
+        self._ended: list[Told] = []
         self._room, self._renew = 0, 0.0
         try:
             ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
@@ -131,10 +145,8 @@ class RayWorkers:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """End the renderers, and let the cluster go."""
-        for actor in self._actors:
-            with contextlib.suppress(self._ray.exceptions.RayError):
-                self._ray.kill(actor.handle)
-        self._actors = []
+        for actor in list(self._actors):
+            self._let_go(actor)
         self._ray.shutdown()
 
     @property
@@ -153,38 +165,76 @@ class RayWorkers:
     @property
     def free(self) -> int:
         """How many orders could be begun now."""
-        return max(0, self.room - sum(actor.key is not None for actor in self._actors))
+        busy = sum(actor.key is not None for actor in self._actors)
+        return max(0, self.room - busy - len(self._queue))
 
     def begin(self, key: str, order: RenderOrder) -> str:
-        """Hand the order to a renderer that waits, or to a new one."""
-        actor = next((actor for actor in self._actors if actor.key is None), None)
-        if actor is None:
-            actor = _Actor(self._remote.remote())
-            self._actors.append(actor)
-        actor.key, actor.number = key, actor.number + 1
-        render = actor.handle.render.options(num_returns="streaming")
-        actor.news = render.remote(actor.number, liveact_cli.__version__, order)
+        """Hand the order to the next renderer that is there and has nothing to do."""
+        self._queue.append((key, order))
+        self._hand_out()
         return "cluster"
+
+    def _hand_out(self) -> None:
+        """Give orders to idle renderers, and ask the cluster for more of them where it has room.
+
+        No order waits for one certain renderer: a machine may be lost before it can be placed.
+        """
+        for actor in self._actors:
+            if self._queue and actor.idle:
+                key, order = self._queue.popleft()
+                actor.key, actor.number = key, actor.number + 1
+                render = actor.handle.render.options(num_returns="streaming")
+                actor.news = render.remote(actor.number, liveact_cli.__version__, order)
+        coming = [actor for actor in self._actors if actor.coming is not None]
+        for _ in range(min(len(self._queue) - len(coming), self.room - len(self._actors))):
+            handle = self._remote.remote()
+            self._actors.append(_Actor(handle, handle.__ray_ready__.remote()))
+        surplus = len(self._actors) - self.room
+        for actor in coming[: max(0, surplus)]:
+            self._let_go(actor)
 
     def stop(self, key: str) -> None:
         """Ask the renderer that has this order to stop."""
+        self._withdraw(key, Stopped())
         for actor in self._of(key):
             actor.handle.stop.remote(actor.number)
 
     def kill(self, key: str, why: Failure) -> None:
         """End the renderer that has this order."""
+        self._withdraw(key, why)
         for actor in self._of(key):
             actor.why = why
             self._ray.kill(actor.handle)
 
+    def _withdraw(self, key: str, news: Stopped | Failure) -> None:
+        """Take back an order that nobody has yet."""
+        for entry in [entry for entry in self._queue if entry[0] == key]:
+            self._queue.remove(entry)
+            self._ended.append(Told(key, news))
+
     def news(self, seconds: float) -> list[Told]:
         """Return what the renderers tell, and which of them were lost."""
-        waiting = {actor.news: actor for actor in self._actors if actor.key is not None}
+        found, self._ended = self._ended, []
+        self._hand_out()
+        waiting = {a.waits_for: a for a in self._actors if a.waits_for is not None}
         if not waiting:
-            time.sleep(seconds)
-            return []
+            time.sleep(0.0 if found else seconds)
+            return found
         ready, _ = self._ray.wait(list(waiting), num_returns=1, timeout=seconds)
-        return [self._take(waiting[news]) for news in ready]
+        for one in ready:
+            actor = waiting[one]
+            found += self._arrived(actor) if actor.coming is not None else [self._take(actor)]
+        return found
+
+    def _arrived(self, actor: _Actor) -> list[Told]:
+        """Note that a renderer has its place; if it cannot be, the next order pays for that."""
+        try:
+            self._ray.get(actor.coming)
+        except self._ray.exceptions.RayError as error:
+            self._actors.remove(actor)
+            return [Told(self._queue.popleft()[0], _lost(error))] if self._queue else []
+        actor.coming = None
+        return []
 
     def _take(self, actor: _Actor) -> Told:
         assert actor.key is not None
@@ -193,13 +243,18 @@ class RayWorkers:
             news = self._ray.get(next(actor.news))
         except (self._ray.exceptions.RayError, StopIteration) as error:
             news = actor.why or _lost(error)
-            self._actors.remove(actor)
+            self._let_go(actor)
         if isinstance(news, ENDINGS):
-            actor.key = None
-            if isinstance(news, Failure) and news.fatal and actor in self._actors:
-                self._actors.remove(actor)
-                self._ray.kill(actor.handle)
+            actor.key = actor.news = None
+            if isinstance(news, Failure) and news.fatal:
+                self._let_go(actor)
         return Told(key, news)
+
+    def _let_go(self, actor: _Actor) -> None:
+        if actor in self._actors:
+            self._actors.remove(actor)
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                self._ray.kill(actor.handle)
 
     def _of(self, key: str) -> list[_Actor]:
         return [actor for actor in self._actors if actor.key == key]

@@ -15,7 +15,7 @@ from liveact_cli.studio.workers import Workers
 
 TIMEOUT: Final = 600.0
 """Seconds without a chunk after which a job counts as hung."""
-STARTING: Final = 900.0
+STARTING: Final = 300.0
 """Seconds that a job has to its first chunk, at least: loading a large model takes minutes."""
 RETRIES: Final = 1
 _GRACE: Final = 30.0

@@ -65,7 +65,7 @@ class Identities:
         values = {
             name: str(value)
             for name, value in asdict(settings).items()
-            if name not in ("model", *NOT_IN_THE_RESULT)
+            if name not in ("model", *NOT_IN_THE_RESULT) and value not in (None, "")
         }
         weights = fingerprint_of(model.path) if model.path.is_dir() else self._hash(model.path)
         files = [self._hash(path) for path in (order.audio, order.reference)]

@@ -216,13 +216,12 @@ class Store:
             frames=made.frames,
             total_frames=made.frames,
             seconds=made.duration,
-            work_seconds=made.work_seconds,
-            frames_before=made.before,
             seed=made.seed,
             sha256=made.sha256,
             size=made.size,
             mtime_ns=made.mtime_ns,
             thumbnail=made.thumbnail,
+            **({} if made.found else _pace(made)),
             **_no_failure(),
         )
 
@@ -343,6 +342,10 @@ class Store:
         query = "SELECT pid, host, begun, ended, about FROM run ORDER BY number DESC LIMIT 1"
         found = self._all(query)
         return RunRow(*found[0]) if found else None
+
+
+def _pace(made: Made) -> dict[str, object]:
+    return {"work_seconds": made.work_seconds, "frames_before": made.before}
 
 
 def _no_failure() -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from liveact_cli.core.machine import _left_of_a_limit, available_memory
+from liveact_cli.core.machine import _left_of_a_limit, available_memory, usable_cores
 
 
 def test_a_control_group_leaves_what_its_limit_leaves(tmp_path: Path) -> None:
@@ -15,3 +15,12 @@ def test_a_control_group_leaves_what_its_limit_leaves(tmp_path: Path) -> None:
     assert list(_left_of_a_limit(tmp_path / "absent")) == []
     free = available_memory()
     assert free is None or free > 1_000_000
+
+
+def test_a_control_group_has_so_many_cores(tmp_path: Path) -> None:
+    cores = usable_cores(tmp_path)
+    assert cores >= 1
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert usable_cores(tmp_path) == cores
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert usable_cores(tmp_path) == 1
