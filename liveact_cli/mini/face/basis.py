@@ -139,11 +139,13 @@ class BasisBuilder:
         """Return offsets that bring the inner lip edges together, or just their sides."""
         fixed = dict(self._still_jaw)
         follow = (1.0, 0.92, 0.78, 0.62)
+        gaps = (shape[list(LOWER_INNER)] - shape[list(UPPER_INNER)]) * (1.0, 1.0, 0.3)
         for n in range(1, 10):
-            gap = (shape[LOWER_INNER[n]] - shape[UPPER_INNER[n]]) * (1.0, 1.0, 0.3)
+            gap = gaps[n]
             if sides_only:
-                # An ellipse of three quarters of the width stays open.
-                gap = gap * (1.0 - np.sqrt(max(0.0, 1.0 - ((n / 5 - 1) / 0.75) ** 2)))
+                # An ellipse of four fifths of the width stays open.
+                open_part = np.sqrt(max(0.0, 1.0 - ((n / 5 - 1) / 0.8) ** 2))
+                gap = gap - np.minimum(gaps[5] * open_part, 1.15 * gap)
             for k in range(4):
                 fixed[UPPER_ROWS[k][n]] = tuple(gap * upper_share * follow[k])
                 fixed[LOWER_ROWS[k][n]] = tuple(-gap * (1 - upper_share) * follow[k])

@@ -39,6 +39,7 @@ class Controls:
             (i, CHANNEL_INDEX[name]) for i, name in enumerate(names) if name in CHANNEL_INDEX
         ]
         self.gain = HeadGain()
+        self.blinks = True
         smile = (blendshapes["mouthSmileLeft"] + blendshapes["mouthSmileRight"]) / 2
         self.own_smile = float(
             np.clip((smile - _SMILE_FROM) / (_SMILE_FULL - _SMILE_FROM), 0.0, 1.0)
@@ -59,7 +60,7 @@ class Controls:
         for side in ("Right", "Left"):
             wide = max(value["eyeWide"], 0.0)
             closing = max(value[f"eyeBlink{side}"], 0.0) + _LID_WITH_GAZE * max(value["gazeY"], 0.0)
-            blink = float(np.clip(closing, 0.0, 1.0))
+            blink = float(np.clip(closing, 0.0, 1.0)) if self.blinks else 0.0
             self._set(coefficients, f"eyeBlink{side}", blink)
             blinks.append(blink)
         wide += _LID_WITH_GAZE * max(-value["gazeY"], 0.0)

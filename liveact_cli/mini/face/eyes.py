@@ -1,6 +1,7 @@
 """The eyeballs under the lids: a completed texture of each eye, shifted for the gaze."""
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ _GAZE_CM = (0.40, 0.24)
 
 
 class Eyeball:
-    """One eye of one person (0 right, 1 left); maps the opening between the lids to the picture."""
+    """One eye of one person (0 right, 1 left); paints the opening between the lids."""
 
     def __init__(self, head: HeadModel, index: int) -> None:
         self._head = head
@@ -33,32 +34,69 @@ class Eyeball:
         travel = head.scale * head.rotation[:2, :2] @ np.diag(_GAZE_CM)
         self._travel = travel
 
-    def map(
+    def paint(
         self,
-        size: tuple[int, int],
+        patch: RGB,
+        hole: NDArray[np.bool_],
         to_patch: tuple[float, float, float],
         pose: HeadPose,
         gaze: tuple[float, float],
-    ) -> tuple[Float, Float]:
-        """Return where each pixel of a patch `size` (w, h) lies in the picture, `[h, w]` twice."""
+        texture: RGB,
+    ) -> None:
+        """Fill `hole` `[h, w]` of RGB `patch` from `texture`, the eye in the picture, finer.
+
+        `to_patch` is (left, top, magnification).
+        """
         left, top, k = to_patch
         at = self._head.project(self._frame, pose)
         moved = np.column_stack([at[1] - at[0], at[2] - at[0], at[0]])
         back = np.linalg.solve(moved[:, :2].T, self._still[:, :2].T).T
         shift = self._still[:, 2] - back @ moved[:, 2]
-        x = ((np.arange(size[0]) + 0.5) / k - 0.5 + left).astype(np.float32)[None]
-        y = ((np.arange(size[1]) + 0.5) / k - 0.5 + top).astype(np.float32)[:, None]
-        u = np.float32(back[0, 0]) * x + np.float32(back[0, 1]) * y + np.float32(shift[0])
-        v = np.float32(back[1, 0]) * x + np.float32(back[1, 1]) * y + np.float32(shift[1])
-        if gaze != (0.0, 0.0):
-            dx, dy = (float(d) for d in self._travel @ np.array(gaze))
+        # From patch pixels: x shows frame place (x + 0.5) / k - 0.5 + left.
+        corner = np.array([0.5 / k - 0.5 + left, 0.5 / k - 0.5 + top])
+        to_picture = np.column_stack([back / k, back @ corner + shift]).astype(np.float32)
+        dx, dy = (float(d) for d in self._travel @ np.array(gaze))
+        reach = max(0.75 * self.half_width, 1.6 * self.radius)
+        numbers = np.array([*self.centre, self.radius, reach, dx, dy], np.float32)
+        paint_eyeball(patch, hole, to_picture, numbers, texture)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, boundscheck=False)
+def paint_eyeball(
+    canvas: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    to_picture: Float,
+    numbers: Float,
+    texture: NDArray[np.uint8],
+) -> None:
+    """Paint the pixels of `canvas` `[h, w, 3]` where `hole` is set with an eye that looks aside.
+
+    `to_picture` (2x3) takes a pixel to its place in the picture, `texture` is twice as fine as
+    that; `numbers` are the iris' middle and radius, how far the white gives way, and the shift.
+    """
+    height, width = hole.shape
+    rows, columns = texture.shape[0] - 2, texture.shape[1] - 2
+    zoom = np.float32(2.0)
+    centre_x, centre_y, radius = numbers[0], numbers[1], numbers[2]
+    reach, dx, dy = numbers[3], numbers[4], numbers[5]
+    for y in range(height):
+        for x in range(width):
+            if not hole[y, x]:
+                continue
+            u = to_picture[0, 0] * x + to_picture[0, 1] * y + to_picture[0, 2]
+            v = to_picture[1, 0] * x + to_picture[1, 1] * y + to_picture[1, 2]
             # The iris keeps its shape, the white gives way up to the corners.
-            distance = np.hypot(u - dx - self.centre[0], v - dy - self.centre[1])
-            reach = max(0.75 * self.half_width, 1.6 * self.radius)
-            share = 1.0 - smoothstep((distance - 1.1 * self.radius) / reach)
-            u = u - np.float32(dx) * share.astype(np.float32)
-            v = v - np.float32(dy) * share.astype(np.float32)
-        return u, v
+            away = np.sqrt((u - dx - centre_x) ** 2 + (v - dy - centre_y) ** 2)
+            t = min(max((away - np.float32(1.1) * radius) / reach, np.float32(0)), np.float32(1))
+            share = np.float32(1) - t * t * (np.float32(3) - np.float32(2) * t)
+            u = min(max((u - dx * share) * zoom, np.float32(0)), np.float32(columns))
+            v = min(max((v - dy * share) * zoom, np.float32(0)), np.float32(rows))
+            i, j = int(u), int(v)
+            fx, fy = u - np.float32(i), v - np.float32(j)
+            for c in range(3):
+                top = texture[j, i, c] * (1 - fx) + texture[j, i + 1, c] * fx
+                low = texture[j + 1, i, c] * (1 - fx) + texture[j + 1, i + 1, c] * fx
+                canvas[y, x, c] = np.uint8(top + (low - top) * fy + np.float32(0.5))
 
 
 def complete_eyes(head: HeadModel, picture: RGB) -> RGB:

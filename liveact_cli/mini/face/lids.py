@@ -119,7 +119,8 @@ def _lash_line(
     distance: Float, edge: NDArray[np.int32], shape: tuple[int, ...], thickness: float
 ) -> Float:
     """Return the opacity of the lashes: a line that tapers into the corners."""
-    first, last = edge[0, 0] / 16, edge[-1, 0] / 16
+    # The left eye's row begins at image right.
+    first, last = sorted((edge[0, 0] / 16, edge[-1, 0] / 16))
     along = np.abs((np.arange(shape[1]) - first) / max(last - first, 1e-3) * 2 - 1)
     taper = 1.0 - 0.6 * smoothstep((along - 0.35) / 0.65)
     inside = along < 1.02

@@ -18,9 +18,11 @@ TEETH_DEPTH_CM = 0.45
 """How far the teeth lie behind the lips."""
 _PX_PER_CM = 48
 # Half widths of the teeth from the middle outward and their visible heights, in cm (averages).
-_UPPER_TEETH = ((0.43, 0.34, 0.39, 0.35, 0.34, 0.45), (0.00, -0.07, -0.01, -0.05, -0.09, -0.12))
-_LOWER_TEETH = ((0.27, 0.30, 0.34, 0.35, 0.36, 0.45), (0.00, 0.00, 0.02, -0.02, -0.04, -0.06))
+_UPPER_TEETH = ((0.43, 0.34, 0.39, 0.35, 0.34, 0.45), (0.00, -0.04, -0.01, -0.04, -0.07, -0.10))
+_LOWER_TEETH = ((0.27, 0.30, 0.34, 0.35, 0.36, 0.45), (0.00, 0.00, 0.02, -0.01, -0.03, -0.05))
 _TEETH_REACH_CM = 2.6
+_SKIN_TINT = np.array([1.24, 0.95, 0.81])
+"""Red, green and blue of skin in white light, over their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ def paint_cavity(
     edge and shade of the upper and the lower row along x; `own` RGBA `[H, W, 4]` or empty.
     """
     height, width = hole.shape
+    # Protruding lips leave the teeth in the dark, where none are seen in the end.
+    gone = min(max((numbers[1] - 0.45) / 0.4, 0.0), 1.0)
+    gone = gone * gone * (3 - 2 * gone)
     reach, rows = numbers[0], teeth_rows.shape[1]
     rounding, tongue_up, own_left, own_top, own_scale = (
         numbers[1],
@@ -111,11 +116,12 @@ def paint_cavity(
                 inside = py - rim
                 cover = min(max(inside / 0.05 + 0.5, 0.0), 1.0)
                 cover *= min(max((reach - abs(px)) / 0.7, 0.0), 1.0)
+                shade *= 1.0 - 0.55 * rounding
                 if row == 0:
-                    cover *= lower_gain * (1.0 - 0.9 * rounding)
+                    cover *= lower_gain * (1.0 - gone)
                     shade *= 0.74 * min(max(1.0 - (inside - 0.1) * 0.9, 0.25), 1.0)
                 else:
-                    cover *= upper_gain * (1.0 - 0.8 * rounding)
+                    cover *= upper_gain * (1.0 - gone)
                     shade *= min(0.90 + inside * 0.4, 1.0)
                 red += (colours[0, 0] * shade - red) * cover
                 green += (colours[0, 1] * shade - green) * cover
@@ -125,7 +131,10 @@ def paint_cavity(
             rim_light = 0.72 + 0.28 * min(edge[y, x] / 0.10, 1.0)
             side = 1.0 - corner * min(abs(mx) / reach, 1.0) ** 2
             gain = shadow * rim_light * side * (1.0 - 0.35 * rounding)
-            red, green, blue = red * gain, green * gain, blue * gain
+            # What little light there is has come through lips and cheeks: it is warm.
+            red *= gain
+            green *= gain * (1.0 - 0.12 * (1.0 - gain))
+            blue *= gain * (1.0 - 0.22 * (1.0 - gain))
             # The wet inside of the lower lip.
             wet = min(max(1.0 - edge[y, x] / 0.15, 0.0), 1.0) * min(
                 max(below / 0.12 - 0.5, 0.0), 1.0
@@ -283,8 +292,10 @@ def _mouth_light(head: HeadModel, picture: RGB) -> MouthLight:
     skin = np.median(smooth[y, x].astype(np.float64), axis=0)
     light = float(np.clip(skin.mean() / 165.0, 0.3, 1.05))
     tint = skin / max(float(skin.mean()), 1.0)
-    warm = 0.6 + 0.4 * tint
     colourful = float(np.clip(np.ptp(tint) / 0.12, 0.0, 1.0))
+    # Skin that is yellower than skin is, is lit (or varnished) yellow; so are teeth.
+    warm = 1.0 + (np.clip(tint / _SKIN_TINT, 0.55, 1.25) - 1.0) * colourful
+    warm[1] = min(warm[1], warm[0])  # never green
 
     def shade(rgb: tuple[float, float, float]) -> Array:
         colour = np.array(rgb)
@@ -298,7 +309,7 @@ def _mouth_light(head: HeadModel, picture: RGB) -> MouthLight:
         return np.asarray(low + colour / 255.0 * (high - low))
 
     return MouthLight(
-        teeth=toned(shade((240.0, 228.0, 206.0))),
+        teeth=toned(shade((240.0, 224.0, 200.0))),
         cavity=toned(shade((50.0, 19.0, 18.0))),
         tongue=toned(shade((158.0, 82.0, 80.0))),
         lip=0.55 * _lip_colour(head, smooth),
@@ -363,7 +374,7 @@ def _teeth_rows(size: float) -> Float:
         tooth = np.clip(np.searchsorted(edges, distance, side="right") - 1, 0, len(widths) - 1)
         half = np.array(widths)[tooth] * size / 2
         u = np.clip((distance - edges[tooth] - half) / half, -1, 1)
-        rounded = 0.035 * np.abs(u) ** 4
+        rounded = 0.022 * np.abs(u) ** 4
         rim = -np.array(heights)[tooth] + rounded + arc * distance**2
         gap = 1.0 - 0.16 * np.exp(-(((1 - np.abs(u)) * half / 0.028) ** 2))
         shade = gap * (0.94 + 0.06 * np.sqrt(1 - u * u)) * (1.0 - 0.06 * distance**2)

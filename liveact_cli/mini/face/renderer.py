@@ -1,13 +1,14 @@
 """Draw one person in motion: motion channels in, RGB frames out, the same bytes every time."""
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from liveact_cli.mini.face.background import lay_over, separate
-from liveact_cli.mini.face.calibrate import HeadGain, measure_gain
+from liveact_cli.mini.face.calibrate import HeadGain, lids_close, measure_gain
 from liveact_cli.mini.face.controls import Controls, Gesture
 from liveact_cli.mini.face.eyes import Eyeball, complete_eyes
 from liveact_cli.mini.face.fit import Box, FaceFit, frame_crop
@@ -99,6 +100,7 @@ class FaceRenderer:
         self._lips = self.head.lip_edges()
         self._mouth_triangles = self._triangles_near([*self._lips[0], *self._lips[1]])
         self._make_lids()
+        self._controls.blinks = lids_close(self.render, self.head.landmarks)
         self._controls.gain = measure_gain(self.render, self.head.landmarks, fit.canonical)
 
     @property
@@ -241,15 +243,13 @@ class FaceRenderer:
         return maps
 
     def _patch(self, outline: Array, margin: float, detail: float) -> _Patch | None:
-        low = np.clip(np.floor(outline.min(0) - margin), 0, [self.width, self.height]).astype(int)
-        high = np.clip(np.ceil(outline.max(0) + margin) + 1, 0, [self.width, self.height]).astype(
-            int
-        )
-        width, height = (int(v) for v in high - low)
+        (left, top), (right, bottom) = outline.min(0).tolist(), outline.max(0).tolist()
+        x0, x1 = (_within(v, self.width) for v in (floor(left - margin), ceil(right + margin) + 1))
+        y0, y1 = (_within(v, self.height) for v in (floor(top - margin), ceil(bottom + margin) + 1))
+        width, height = x1 - x0, y1 - y0
         if width < 3 or height < 2:
             return None
-        k = int(np.clip(round(detail / max(width, 1)), 2, 3))
-        return _Patch(int(low[0]), int(low[1]), k, width, height)
+        return _Patch(x0, y0, min(max(round(detail / width), 2), 3), width, height)
 
     def _draw_patch(
         self,
@@ -298,17 +298,9 @@ class FaceRenderer:
         fine, hole = self._draw_patch(
             patch, placed, self._eye_triangles[index], self._texture, self._source
         )
-        size = (patch.width * patch.k, patch.height * patch.k)
-        u, v = self._eyeballs[index].map(size, patch.to_patch, gesture.pose, gesture.gaze)
-        zoom = np.float32(TEXTURE_ZOOM)
-        ball = cv2.remap(
-            self._eye_texture,
-            u * zoom,
-            v * zoom,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
+        self._eyeballs[index].paint(
+            fine, hole, patch.to_patch, gesture.pose, gesture.gaze, self._eye_texture
         )
-        fine[hole] = ball[hole]
         share = float(smoothstep((gesture.blink[index] - 0.08) / 0.42))
         if share > 0.0:
             lid, bare = self._draw_patch(
@@ -340,6 +332,10 @@ class FaceRenderer:
         )
         _soften(fine, inside, self._mouth.softness * patch.k)
         self._merge(frame, patch, fine, outline, reach + self._mouth.softness)
+
+
+def _within(value: int, size: int) -> int:
+    return min(max(value, 0), size)
 
 
 def _soften(fine: RGB, inside: NDArray[np.uint8], sigma: float) -> None:
