@@ -30,8 +30,9 @@ from liveact_cli.model.memory import LayerMemory
 from liveact_cli.model.rope import RopeTable
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.fp8 import FP8Linear
+from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import Quantised
-from liveact_cli.runtime.kernels import Kernels, eager
+from liveact_cli.runtime.kernels import Kernels
 
 Rows = Tensor | Quantised
 
@@ -75,10 +76,9 @@ class FusedAttend:
         kernel: Kernel,
     ) -> Tensor:
         """Normalise, remember, rotate and attend; `[B, T, 3·D]` -> `[B, T, N, H]`."""
-        # A memory that stores its numbers otherwise (rounded, say) writes and reads them itself.
-        plain = type(memory) is LayerMemory
-        remember = self.kernels.remember if plain else eager.remember
-        return kernel(*remember(qkv, *norms, eps, memory, rope))
+        if isinstance(memory, FP8LayerMemory):
+            return kernel(*self.kernels.remember_rounded(qkv, *norms, eps, memory, rope))
+        return kernel(*self.kernels.remember(qkv, *norms, eps, memory, rope))
 
 
 class FusedBlock:

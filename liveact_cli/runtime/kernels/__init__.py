@@ -15,6 +15,7 @@ from liveact_cli.core.errors import UsageError, WeightsError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.model.memory import LayerMemory
 from liveact_cli.model.rope import RopeTable
+from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import Quantised
 
 
@@ -44,6 +45,16 @@ class Kernels(Protocol):
         norm_k: Tensor,
         eps: float,
         memory: LayerMemory,
+        rope: RopeTable,
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def remember_rounded(
+        self,
+        qkv: Tensor,
+        norm_q: Tensor,
+        norm_k: Tensor,
+        eps: float,
+        memory: FP8LayerMemory,
         rope: RopeTable,
     ) -> tuple[Tensor, Tensor, Tensor]: ...
 

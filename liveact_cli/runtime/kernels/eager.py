@@ -15,6 +15,7 @@ from liveact_cli.model.attention import split
 from liveact_cli.model.memory import LayerMemory
 from liveact_cli.model.rope import RopeTable
 from liveact_cli.runtime import fp8_numbers
+from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import Quantised
 
 name: Final = "eager"
@@ -63,6 +64,18 @@ def remember(
     k_all, v_all = memory.append(split(k, heads), split(v, heads))
     q = split(q, heads)
     return rope.rotate(q, k_all.shape[1] - q.shape[1]), rope.rotate(k_all), v_all
+
+
+def remember_rounded(
+    qkv: Tensor,
+    norm_q: Tensor,
+    norm_k: Tensor,
+    eps: float,
+    memory: FP8LayerMemory,
+    rope: RopeTable,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what `remember` does with a memory in FP8; the window comes back as it is read."""
+    return remember(qkv, norm_q, norm_k, eps, memory, rope)
 
 
 def rms_norm_pair(qkv: Tensor, norm_q: Tensor, norm_k: Tensor, eps: float) -> tuple[Tensor, Tensor]:

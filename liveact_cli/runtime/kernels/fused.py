@@ -18,6 +18,7 @@ from torch import Tensor
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.model.memory import LayerMemory, tokens_of
 from liveact_cli.model.rope import RopeTable
+from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import E4M3, Quantised
 
 name: Final = "triton"
@@ -185,6 +186,75 @@ def remember(
         room.start, width, head, eps, **_row(width),
     )  # fmt: skip
     return q, rotated, v_all
+
+
+@triton.jit
+def _read_rounded(values, scale, at, position, i, inside, width, head, dtype: tl.constexpr):
+    """Return part of a row of the memory as it is read: e4m3 times its head's scale."""
+    heads = width // head
+    step = tl.load(scale + position * heads + i // head, mask=inside, other=0.0)
+    value = tl.load(values + at, mask=inside, other=0.0).to(tl.float32) * step
+    return value.to(dtype).to(tl.float32)
+
+
+@triton.jit
+def _read_window(
+    q, k, v, memory_k, scale_k, memory_v, scale_v, cos, sin, q_out, k_out, v_out,
+    past, width, head, BLOCK: tl.constexpr,
+):  # fmt: skip
+    position = tl.program_id(0).to(tl.int64)
+    i = tl.arange(0, BLOCK)
+    inside = i < width
+    here = position * width + i
+    there = position * width + (i ^ 1)
+    dtype: tl.constexpr = q_out.dtype.element_ty
+    c = tl.load(cos + position * head + i % head, mask=inside, other=0.0)
+    s = tl.load(sin + position * head + i % head, mask=inside, other=0.0)
+    if position < past:
+        key = _read_rounded(memory_k, scale_k, here, position, i, inside, width, head, dtype)
+        other = _read_rounded(memory_k, scale_k, there, position, i ^ 1, inside, width, head, dtype)
+        value = _read_rounded(memory_v, scale_v, here, position, i, inside, width, head, dtype)
+        tl.store(k_out + here, (key * c + other * s).to(dtype), mask=inside)
+        tl.store(v_out + here, value.to(dtype), mask=inside)
+    else:
+        row = (position - past) * width
+        for part in tl.static_range(2):
+            source = q if part == 0 else k
+            value = tl.load(source + row + i, mask=inside, other=0.0).to(tl.float32)
+            other = tl.load(source + row + (i ^ 1), mask=inside, other=0.0).to(tl.float32)
+            turned = (value * c + other * s).to(dtype)
+            if part == 0:
+                tl.store(q_out + row + i, turned, mask=inside)
+            else:
+                tl.store(k_out + here, turned, mask=inside)
+        new = tl.load(v + row + i, mask=inside, other=0.0)
+        tl.store(v_out + here, new, mask=inside)
+
+
+def remember_rounded(
+    qkv: Tensor,
+    norm_q: Tensor,
+    norm_k: Tensor,
+    eps: float,
+    memory: FP8LayerMemory,
+    rope: RopeTable,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise, write to a memory in FP8, rotate; for one video (B = 1)."""
+    heads, head = memory.k.shape[2:]
+    width, tokens = heads * head, qkv.shape[1]
+    q, k = rms_norm_pair(qkv, norm_q, norm_k, eps)
+    v = qkv[..., 2 * width :].contiguous()
+    room = memory.make_room(tokens)
+    rows = (quantise_rows(torch.unflatten(x, -1, (heads, head))) for x in (k, v))
+    memory.write(room, *rows)
+    shape = (1, room.stop, heads, head)
+    q_out = qkv.new_empty(1, tokens, heads, head)
+    k_out, v_out = (qkv.new_empty(shape) for _ in range(2))
+    _read_window[(room.stop,)](
+        q, k, v, memory.k, memory.k_scale, memory.v, memory.v_scale, rope.cos, rope.sin,
+        q_out, k_out, v_out, room.start, width, head, **_row(width),
+    )  # fmt: skip
+    return q_out, k_out, v_out
 
 
 @triton.jit

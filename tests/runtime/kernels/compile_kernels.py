@@ -14,7 +14,8 @@ from liveact_cli.runtime.kernels import fused, video_fused
 
 TARGET = GPUTarget("cuda", 90, 32)
 FLOATS = {
-    "bias", "gamma", "scale", "gate", "mul", "add", "cos", "sin", "norm_q", "norm_k",
+    "bias", "gamma", "scale", "gate", "mul", "add", "cos", "sin", "norm_q", "norm_k", "scale_k",
+    "scale_v",
 }  # fmt: skip
 """Pointers to float32; the other pointers are bfloat16."""
 NUMBERS = {"eps": "fp32", "root": "fp32"}
@@ -25,6 +26,7 @@ CASES = [
     (fused, "_residual_norm", {"HAS_Y": True, "HAS_GATE": True, "NORM": True, "FP8": False} | ROW),
     (fused, "_residual_norm", {"HAS_Y": True, "HAS_GATE": True, "NORM": True, "FP8": True} | ROW),
     (fused, "_remember", ROW),
+    (fused, "_read_window", ROW),
     (fused, "_rms_pair", ROW),
     (fused, "_gelu", {"ACT": True, "FP8": False, "BLOCK": 16384}),
     (fused, "_gelu", {"ACT": True, "FP8": True, "BLOCK": 16384}),
@@ -43,7 +45,7 @@ COUNTS = {
     "tokens", "width", "gate_batch", "mul_batch", "head", "anchor", "folded", "source", "recent",
     "recent_source", "recent_target", "pixels", "count", "height", "across",
 }  # fmt: skip
-ALSO_COUNTS = {"_residual_norm": {"skip"}, "_remember": {"past"}}
+ALSO_COUNTS = {"_residual_norm": {"skip"}, "_remember": {"past"}, "_read_window": {"past"}}
 """Names that are a tensor's in other kernels."""
 
 
@@ -56,6 +58,8 @@ def kind(kernel: str, argument: str, constants: dict[str, object]) -> str:
     if argument in COUNTS | ALSO_COUNTS.get(kernel, set()):
         return "i32"
     if argument == "out" and constants.get("FP8"):
+        return "*fp8e4nv"
+    if kernel == "_read_window" and argument.startswith("memory"):
         return "*fp8e4nv"
     if argument == "out" and kernel == "_partial_sums":
         return "*fp32"

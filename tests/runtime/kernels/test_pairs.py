@@ -6,6 +6,7 @@ import torch
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.model.memory import FoldWeights, LayerMemory
 from liveact_cli.model.rope import rope_table
+from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import Quantised
 from liveact_cli.runtime.kernels import eager
 
@@ -77,6 +78,42 @@ def test_remember_over_three_chunks(fused, device, dtype) -> None:
             same(one, other, dtype)
         same(ours.k, wanted.k, dtype)
         same(ours.v, wanted.v, dtype)
+
+
+def rounded_layer(device: torch.device, dtype: torch.dtype) -> FP8LayerMemory:
+    weight = torch.randn(POLICY.ratio, HEADS, HEAD, device=device).to(dtype)
+    return FP8LayerMemory.empty(
+        POLICY, SIZE, FoldWeights(weight, None), heads=HEADS, head_dim=HEAD, dtype=dtype,
+        device=device, step=0, layer=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [FP32, BF16])
+def test_remember_rounded_over_three_chunks(fused, device, dtype) -> None:
+    """Each chunk begins with the same memory: a number that rounds the other way stays one."""
+    ours, wanted = rounded_layer(device, dtype), rounded_layer(device, dtype)
+    wanted.fold = ours.fold
+    rope = rope_table(HEAD, POLICY.window, 1, SIZE).to(device)
+    norms = [torch.rand(DIM, device=device).to(dtype) + 0.5 for _ in range(2)]
+    for chunk in range(3):
+        tokens = POLICY.chunk_size(chunk) * SIZE
+        qkv = torch.randn(1, tokens, 3 * DIM, device=device).to(dtype)
+        pairs = zip(
+            fused.remember_rounded(qkv, *norms, 1e-6, ours, rope),
+            eager.remember_rounded(qkv, *norms, 1e-6, wanted, rope),
+            strict=True,
+        )
+        for one, other in pairs:
+            same(one, other, dtype)
+        if dtype == FP32:
+            for name in ("k", "v"):
+                rows = [
+                    Quantised(m.buffers()[name], m.buffers()[f"{name}.scale"])
+                    for m in (ours, wanted)
+                ]
+                same(*rows)
+        for name, buffer in wanted.buffers().items():
+            ours.buffers()[name].copy_(buffer)
 
 
 def test_rms_norm_pair(fused, device) -> None:
