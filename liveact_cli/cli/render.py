@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+WARM_UP_CHUNKS = 3
+"""The first chunks meet shapes that were never run; what they take is told apart."""
+
 
 def _flag(help_text: str, metavar: str, *names: str) -> Any:
     # Values stay text here: settings are checked in one place, wherever they come from.
@@ -310,7 +313,9 @@ def _summary(
 ) -> dict[str, object]:
     from liveact_cli.diagnose.bench import median_ms, peak_rss
 
-    stages = median_ms([chunk.stages for chunk in chunks])
+    chunks_after = [chunk for chunk in chunks if chunk.index >= WARM_UP_CHUNKS] or chunks
+    warm_up = sum(sum(c.stages.values()) for c in chunks if c.index < WARM_UP_CHUNKS)
+    stages = median_ms([chunk.stages for chunk in chunks_after])
     return {
         "output": str(finished.output),
         "model": plan.model.row.name,
@@ -321,6 +326,7 @@ def _summary(
         "times_real_time": round(_times_real_time(finished), 3),
         "frames_before": finished.before,
         "first_frame_seconds": round(finished.first_frame, 3),
+        "warm_up_seconds": round(warm_up, 3),
         "stage_ms_per_chunk": {name: round(ms, 3) for name, ms in stages.items()},
         "peak_rss_bytes": peak_rss(),
     }

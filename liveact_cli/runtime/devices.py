@@ -30,6 +30,15 @@ def choose_devices(gpus: int | None, kind: str | None = None) -> list[torch.devi
     return [torch.device("cuda", index) for index in range(count)]
 
 
+def device_with_room(device: torch.device, nbytes: int) -> torch.device:
+    """Return `device`, or the processor where `nbytes` more do not fit on a GPU now."""
+    if device.type != "cuda":
+        return device
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + idle
+    return device if nbytes <= free else torch.device("cpu")
+
+
 def examine_machine() -> Machine:
     """Return what there is to compute on: free bytes of each GPU, this process's own included."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -7,6 +7,7 @@ the same copies are made by the same code, one after the other, and change no re
 Applied from outside to a finished module: nothing here is known to it.
 """
 
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -279,8 +280,8 @@ class HostStorage(Storage):
             step=step,
             layer=layer,
         )
-        if device.type == "cuda":
-            made.set_buffers({name: x.pin_memory() for name, x in made.buffers().items()})
+        for buffer in made.buffers().values():
+            pin(buffer, device)
         return made
 
     def bank(self, layers: Sequence[LayerMemory], device: torch.device) -> Bank:
@@ -365,4 +366,20 @@ class HostBank(Bank, _Turns):
 def host_empty(size: int, device: torch.device) -> Tensor:
     """Return `size` bytes of host memory from where a device can fetch without a detour."""
     where = device if device.type == "meta" else torch.device("cpu")
-    return torch.empty(size, dtype=torch.uint8, device=where, pin_memory=device.type == "cuda")
+    home = torch.empty(size, dtype=torch.uint8, device=where)
+    pin(home, device)
+    return home
+
+
+def pin(home: Tensor, device: torch.device) -> None:
+    """Lock host memory in its place, so that `device` copies from and to it beside its work.
+
+    torch's own pinned memory comes in powers of two, up to twice what is asked for. Where the
+    system does not allow it, copies are slower and as right.
+    """
+    if device.type != "cuda" or not home.nbytes:
+        return
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    storage = home.untyped_storage()
+    if int(runtime.cudaHostRegister(storage.data_ptr(), storage.nbytes(), 0)) == 0:
+        weakref.finalize(storage, runtime.cudaHostUnregister, storage.data_ptr()).atexit = False

@@ -4,14 +4,19 @@ import gc
 import html
 import re
 from pathlib import Path
+from typing import Final
 
 import ftfy
 import torch
 from torch import Tensor
 
 from liveact_cli.core.errors import WeightsError
+from liveact_cli.runtime.devices import device_with_room
 from liveact_cli.wan import checkpoint, keymaps
 from liveact_cli.wan.kept import Kept
+
+SPARE: Final = 1_000_000_000
+"""Bytes that encoding takes beside the weights."""
 
 
 def clean_prompt(prompt: str) -> str:
@@ -57,6 +62,7 @@ class TextEncoder:
     ) -> None:
         self._weights, self._kept = weights, Kept(cache, "prompts")
         self._device, self._dtype = torch.device(device), dtype
+        self._place = self._device
         self._limit = limit
         self._tokens = PromptTokens(tokenizer, limit)
         self._model: torch.nn.Module | None = None
@@ -82,7 +88,7 @@ class TextEncoder:
         if self._model is None:
             self._model = self._load()
         # No padding, hence no mask: umT5's positions are relative, so the result is the same.
-        batch = torch.tensor([ids], device=self._device)
+        batch = torch.tensor([ids], device=self._place)
         context: Tensor = self._model(input_ids=batch).last_hidden_state
         return context[0]
 
@@ -101,10 +107,12 @@ class TextEncoder:
             relative_attention_num_buckets=sizes.buckets,
             dropout_rate=0.0,
         )
+        # Beside a transformer that is loaded already there may be no room for 11 GB more.
+        self._place = device_with_room(self._device, self._weights.stat().st_size + SPARE)
         return checkpoint.build(
             lambda: UMT5EncoderModel(config),
             keymaps.text_tensors(released),
             self._weights.name,
             self._dtype,
-            self._device,
+            self._place,
         )

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from liveact_cli.config.settings import RenderSettings
 from liveact_cli.core.errors import ExitCode
 from liveact_cli.core.placement import GIB, Machine
+from liveact_cli.core.units import Size
 from liveact_cli.engine import placement, render
-from liveact_cli.weights.resolve import example_file
+from liveact_cli.engine.placement import place
+from liveact_cli.weights.resolve import example_file, resolve_model
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 RENDER = (
@@ -70,6 +73,18 @@ def test_the_choice_is_told_before_anything_is_loaded(
     assert "the model does not fit: it takes at least" in refused.err
     assert "reserve 1.5 GB" in refused.err
     assert "leave --offload to be chosen" in refused.err
+
+
+def test_a_render_that_goes_on_keeps_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpus(monkeypatch, 3)
+    model = resolve_model(str(GOLDEN / "tiny-liveact"), {})
+    begun = {"arithmetic": {"precision": "fp8", "kv_precision": "fp8"}}
+    fresh = place(model, RenderSettings(), Size(64, 64)).layout
+    later = place(model, RenderSettings(), Size(64, 64), begun).layout
+    assert (fresh.precision, fresh.kv_precision) == ("bf16", "bf16")
+    assert (later.precision, later.kv_precision) == ("fp8", "fp8")
+    other = place(model, RenderSettings(kv_precision="bf16"), Size(64, 64), begun).layout
+    assert other.kv_precision == "bf16", "what is asked for is done, and refused as another render"
 
 
 def test_running_out_all_the_same_tells_what_was_planned(

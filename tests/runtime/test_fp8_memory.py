@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from liveact_cli.core.geometry import MemoryPolicy
+from liveact_cli.engine.container import read_container, write_container
+from liveact_cli.engine.resume import blob_of, tensor_of
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.model.memory import ANCHOR, ConvMemory, FoldWeights, Storage
 from liveact_cli.runtime.fp8_memory import FP8LayerMemory, FP8Storage
@@ -75,6 +77,20 @@ def test_a_state_goes_on_to_the_same_bits(fold: FoldWeights) -> None:
         f"step0.layer0.{part}{ANCHOR}" for part in ("k", "v", "k.scale", "v.scale")
     }
     assert state["step0.layer0.k"].dtype == E4M3
+
+
+def test_a_state_comes_back_from_the_disk(fold: FoldWeights, tmp_path: Path) -> None:
+    memory = memory_of(FP8Storage(), fold)
+    for k, v in chunks(count=3):
+        memory.bank(0).layer(0).append(k, v)
+    state = memory.state()
+    blobs = {name: blob_of(value) for name, value in state.items()}
+    write_container(tmp_path / "state", {}, blobs, lambda: False)
+    read = read_container(tmp_path / "state").blobs
+    for name, value in state.items():
+        back = tensor_of(read[name])
+        assert back.dtype == value.dtype
+        assert torch.equal(back.view(torch.uint8), value.view(torch.uint8))
 
 
 def test_a_cleared_memory_is_as_new(fold: FoldWeights) -> None:
