@@ -214,9 +214,9 @@ def _facts(plan: "EpisodePlan") -> dict[str, object]:
             "picture": str(role.person.picture),
             "width": role.size.width,
             "height": role.size.height,
-            "speaks_seconds": round(plan.talk.share(i), 2),
+            "speaks_seconds": round(share, 2),
         }
-        for i, role in enumerate(plan.roles)
+        for role, share in zip(plan.roles, plan.shares, strict=True)
     ]
     return {
         "model": plan.model.row.name,
@@ -272,9 +272,9 @@ def _plan_lines(plan: "EpisodePlan") -> str:
                   f"{plan.frames} frames ({format_time(length)}), seed {plan.seed}"),
         ("turns", f"{len(plan.talk.turns)}, {plan.talk.how}"),
         *(
-            (role.person.name, f"{role.person.picture.name}, speaks "
-                               f"{format_time(plan.talk.share(i))}, drawn at {role.size}")
-            for i, role in enumerate(plan.roles)
+            (role.person.name, f"{role.person.picture.name}, speaks {format_time(share)}, "
+                               f"drawn at {role.size}")
+            for role, share in zip(plan.roles, plan.shares, strict=True)
         ),
         ("picture", f"{episode.layout}, {len(plan.shots)} shots"),
         ("estimate", f"{format_time(plan.estimated_seconds)} on {row.estimate.measured_on}, "

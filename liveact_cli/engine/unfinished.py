@@ -17,6 +17,9 @@ _INPUTS: Final = {
     "reference": "the picture is another",
     "weights": "the weights of the model are others",
     "direction": "what is directed is another",
+    "turns": "who speaks when is another",
+    "background": "the background is another",
+    "font": "the font is another",
 }
 _FOLLOWING: Final = ("seconds", "frames", "format")
 """Facts that follow from others, or are told otherwise."""

@@ -86,6 +86,11 @@ class EpisodePlan:
         return self.settings.fps
 
     @property
+    def shares(self) -> list[float]:
+        """The seconds for which everybody speaks."""
+        return [self.talk.share(person, self.part) for person in range(len(self.roles))]
+
+    @property
     def reactions(self) -> list[Reaction]:
         """What everybody does while listening."""
         talk = self.talk

@@ -228,7 +228,8 @@ def _render_people(
 
 def _is_listening(event: Event) -> bool:
     """Say whether a render complains of silence: here it means that a person only listens."""
-    return isinstance(event, Caution) and " is silent: " in event.message
+    silence = (" is silent: ", "this recording has no pause")
+    return isinstance(event, Caution | Note) and any(part in event.message for part in silence)
 
 
 def _record(plan: EpisodePlan, orders: Sequence[RenderOrder]) -> dict[str, Any]:

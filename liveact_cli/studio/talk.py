@@ -16,6 +16,7 @@ from liveact_cli.media.probe import probe_audio
 from liveact_cli.script.formats.subtitles import Transcript
 from liveact_cli.script.sound import listen
 from liveact_cli.studio.cast import STEREO, Episode
+from liveact_cli.studio.shots import Span
 from liveact_cli.studio.turns import Turn, read_turns, tidy
 from liveact_cli.studio.voices import check_apart, turns_heard
 
@@ -48,9 +49,10 @@ class Talk:
     how: str
     side: bool = False
 
-    def share(self, person: int) -> float:
-        """Return the seconds for which a person speaks."""
-        return sum(turn.stop - turn.start for turn in self.turns if turn.person == person)
+    def share(self, person: int, part: Span) -> float:
+        """Return the seconds of a part of the recording in which a person speaks."""
+        own = (turn for turn in self.turns if turn.person == person)
+        return sum(max(0.0, min(t.stop, part.stop) - max(t.start, part.start)) for t in own)
 
 
 def hear(episode: Episode) -> Talk:

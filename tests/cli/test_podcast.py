@@ -1,5 +1,6 @@
 """`liveact podcast`: every way to say who speaks, every layout, going on after kills, bad input."""
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from liveact_cli.cli.context import Environment
+from liveact_cli.cli.main import main
 from liveact_cli.core.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -223,11 +226,21 @@ outro:
 """
 
 
+class Terminal(io.StringIO):
+    """Where a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.multi
 def test_an_episode_in_one_file(desk, tmp_path: Path) -> None:
     (tmp_path / "episode.yaml").write_text(YAML)
-    outcome = desk("podcast", "episode.yaml", *SMALL, "--jobs", "1", "--label", "-q")
-    assert outcome.code == 0, outcome.err
+    seen = Terminal()
+    environment = Environment(io.StringIO(), seen, desk.variables, desk.directory)
+    words = ["podcast", "episode.yaml", *SMALL, "--jobs", "1", "--label"]
+    assert main(words, environment) == 0, seen.getvalue()
+    assert all(word in seen.getvalue() for word in ("Ada", "Bo", "composed", "100%", "frames/s"))
     video = frames_of(tmp_path / "episode.mp4").astype(int)
     assert len(video) == 73
     # The cards lie over the first and the last second, and fade.
