@@ -191,8 +191,7 @@ class _Walk:
         doubled = sampler.time_conv is not None and not first
         if sampler.time_conv is not None:
             if first:
-                shape = (*x.y.shape[:2], _PAST, *x.y.shape[3:])
-                self.after[name] = x.y.new_zeros(shape)
+                self.after[name] = self._kernels.beginning(x.y, _PAST)
             else:
                 x = self.causal(x, None, sampler.time_conv, name)
         large = self._kernels.enlarge(*x, doubled)

@@ -36,11 +36,15 @@ def prepare(
         rows = F.silu(F.normalize(value, dim=1) * scale.view(-1, 1, 1, 1))
     rows, kept = rows.to(y.dtype), None
     if frames:
-        if past is None:
-            past = rows.new_zeros((*rows.shape[:2], frames, *rows.shape[3:]))
+        past = beginning(rows, frames) if past is None else past
         rows = torch.cat([past, rows], 2)
         kept = rows[:, :, -frames:].clone()  # a view would keep all of the rows alive
     return Prepared(rows, kept, value.to(y.dtype) if total else None)
+
+
+def beginning(y: Tensor, frames: int) -> Tensor:
+    """Return what a stream that begins has kept: zeros, laid out as `prepare` keeps frames."""
+    return y.new_zeros((*y.shape[:2], frames, *y.shape[3:]))
 
 
 def enlarge(y: Tensor, bias: Tensor | None, skip: Tensor | None, doubled: bool) -> Tensor:

@@ -84,9 +84,9 @@ def prepare(
     rows = room(frames + count)
     kept = room(frames) if frames else None
     sums = room(count) if total else None
-    block, pixels = triton.next_power_of_2(width), height * across
+    block, pixels = _power_of_two(width), height * across
     per_program = max(1, _ELEMENTS // block)
-    _prepare[(triton.cdiv(pixels, per_program), frames + count, batch)](
+    _prepare[(-(-pixels // per_program), frames + count, batch)](
         y,
         y if bias is None else bias,
         y if skip is None else skip.contiguous(memory_format=_LAST),
@@ -109,6 +109,12 @@ def prepare(
         BLOCK=block,
     )
     return Prepared(rows, kept, sums)
+
+
+def beginning(y: Tensor, frames: int) -> Tensor:
+    """Return what a stream that begins has kept: zeros, laid out as `prepare` keeps frames."""
+    zeros = y.new_zeros((*y.shape[:2], frames, *y.shape[3:]))
+    return zeros.contiguous(memory_format=_LAST)
 
 
 @triton.jit
@@ -153,9 +159,9 @@ def enlarge(y: Tensor, bias: Tensor | None, skip: Tensor | None, doubled: bool) 
     y = y.contiguous(memory_format=_LAST)
     shape = (batch, width, frames, 2 * height, 2 * across)
     out = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=_LAST)
-    block = triton.next_power_of_2(width)
+    block = _power_of_two(width)
     per_program = max(1, _ELEMENTS // block)
-    _enlarge[(triton.cdiv(4 * height * across, per_program), frames, batch)](
+    _enlarge[(-(-4 * height * across // per_program), frames, batch)](
         y,
         y if bias is None else bias,
         y if skip is None else skip.contiguous(memory_format=_LAST),
@@ -171,3 +177,8 @@ def enlarge(y: Tensor, bias: Tensor | None, skip: Tensor | None, doubled: bool) 
         BLOCK=block,
     )
     return out
+
+
+def _power_of_two(width: int) -> int:
+    """Return the next one: in plain integers, so that torch's compiler sees through it."""
+    return 1 << (width - 1).bit_length()

@@ -1,16 +1,21 @@
 """Compile every Triton kernel for Hopper, as a GPU would get it: no GPU is needed for that.
 
-The interpreter, in which the other tests run, takes more than the compiler does.
+The interpreter, in which the other tests run, takes more than the compiler does. Besides, trace the
+video decoder with its kernels inside as torch's compiler does, up to the graphs.
 """
 
 import json
 import sys
 
+import torch
+import torch.utils._triton
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from liveact_cli.runtime.kernels import fused, video_fused
+from liveact_cli.wan.keymaps import VaeSizes
+from liveact_cli.wan.vae_decoder import WanDecoder
 
 TARGET = GPUTarget("cuda", 90, 32)
 FLOATS = {
@@ -87,5 +92,34 @@ def compiled(module: object, name: str, constants: dict[str, object]) -> dict[st
     return {"kernel": name, "bytes": len(made.asm["cubin"]), "wide_accesses": len(wide)}
 
 
+def traced() -> dict[str, int]:
+    """Trace four calls of a small decoder; return how many graphs they took, and their kernels."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        graphs.append(graph)
+        outputs = next(node for node in graph.graph.nodes if node.op == "output").args[0]
+        shown = [node.meta["example_value"] for node in outputs]
+        # Nothing can run here: zeros in the place of the results.
+        return lambda *_: [
+            torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).zero_() for x in shown
+        ]
+
+    # Without a GPU torch would look into the kernels as if they were Python.
+    torch.utils._triton.has_triton = lambda: True
+    sizes = VaeSizes(4, 4, 16, (1, 2, 4, 4), 1, (False, True, True))
+    body = WanDecoder.random(sizes, "cpu", torch.float32)._weights.decoder.body
+    run = torch.compile(body, backend=backend, fullgraph=True, dynamic=False)
+    state: dict[str, torch.Tensor] = {}
+    with torch.inference_mode():
+        for index, frames in enumerate((1, 3, 3, 3)):
+            x = torch.randn(1, 16, frames, 2, 2).contiguous(memory_format=torch.channels_last_3d)
+            video, state = run(video_fused, x, state, index == 0)
+            assert video.shape == (1, 3, 4 * frames if index else 1, 16, 16)
+    nodes = [str(node.target) for graph in graphs for node in graph.graph.nodes]
+    return {"graphs": len(graphs), "kernels": sum("triton_kernel" in node for node in nodes)}
+
+
 if __name__ == "__main__":
-    json.dump([compiled(*case) for case in CASES], sys.stdout)
+    made = [compiled(*case) for case in CASES]
+    json.dump({"kernels": made, "decoder": traced()}, sys.stdout)
