@@ -16,6 +16,7 @@ import torch
 
 from liveact_cli.core.errors import DeviceError, Interrupted
 from liveact_cli.core.events import Caution, ChunkDone, Event, Finished, Note
+from liveact_cli.core.machine import share_one_heap
 from liveact_cli.core.protocols import AudioRows, FrameDecoder, PromptTrack
 from liveact_cli.core.units import format_bytes, format_time
 from liveact_cli.engine.ahead import work_ahead
@@ -136,6 +137,7 @@ def render_video(
     plan = job.plan
     begun = Clock()
     torch.set_num_threads(plan.settings.torch_threads)
+    share_one_heap()
     with ExitStack() as stack:
         stack.enter_context(_telling_bytes(plan))
         run = stack.enter_context(work_on(plan, force, keeping))

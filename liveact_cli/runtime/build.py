@@ -18,7 +18,6 @@ from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime import kernels
 from liveact_cli.runtime.attention import AUTO, FP8Places, attend_with, resolve
-from liveact_cli.runtime.compiled import compile_blocks
 from liveact_cli.runtime.fp8 import FP8Plan, keep_precision
 from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fp8_numbers import E4M3, check_device, quantise_rows
@@ -170,6 +169,9 @@ def _use_kernels(transformer: LiveActTransformer, name: str, device: torch.devic
     if name not in KERNELS:
         raise UsageError(f"there are no kernels '{name}'", f"choose {', '.join(KERNELS)}")
     if name == "compile":
+        # torch's compiler takes a second and 130 MB to import, which only this needs.
+        from liveact_cli.runtime.compiled import compile_blocks
+
         compile_blocks(transformer)
     elif name != "eager" and (name == "triton" or device.type == "cuda"):
         chosen = kernels.resolve(device, name)

@@ -152,14 +152,21 @@ def command_line(studio, *arguments: object) -> tuple[list[str], dict[str, str]]
     return words, {**os.environ, **studio.variables}
 
 
-def test_dry_run_does_not_load_torch(studio, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "unneeded"),
+    [
+        (["--dry-run"], ["torch"]),
+        (SMALL, ["torch._dynamo", "transformers", "diffusers", "triton", "sympy", "librosa"]),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(studio, tmp_path: Path, options, unneeded) -> None:
     audio = sound(tmp_path / "a.wav", 1.0)
     code = (
         "import sys; from liveact_cli.cli.main import main; code = main(sys.argv[1:]);"
-        "sys.exit(code or ('torch' in sys.modules and 99) or 0)"
+        f"sys.exit(code or 99 * bool({set(unneeded)} & sys.modules.keys()))"
     )
     words, variables = command_line(studio)
-    arguments = ["render", str(audio), "--ref", str(FACE), "--dry-run"]
+    arguments = ["render", str(audio), "--ref", str(FACE), *options]
     done = subprocess.run(
         [words[0], "-c", code, *arguments], env=variables, cwd=tmp_path, capture_output=True
     )
