@@ -27,7 +27,7 @@ from liveact_cli.engine.models import Speaker, View, load_speaker
 from liveact_cli.engine.noise import PhiloxNoise
 from liveact_cli.engine.prepare import Job
 from liveact_cli.engine.resume import BEGINNING, DEFAULT_KEEPING, Keeping, Start
-from liveact_cli.engine.run import Run, work_on
+from liveact_cli.engine.run import COMPUTED, Run, work_on
 from liveact_cli.media.label import Label
 from liveact_cli.media.mux import mux
 from liveact_cli.media.sound import SoundTrack
@@ -201,8 +201,13 @@ def _make_segments(
         writer = stack.enter_context(_writer(plan, run))
         drawing = _Drawing(plan, view.decoder, writer, start, begun)
         speaker.recall(start.found)
+
+        def found(tried: Mapping[str, Any]) -> None:
+            run.facts = dict(speaker.facts)
+            saver.know({**tried, COMPUTED: run.facts})
+
         chunks = work_ahead(
-            lambda: generate(speaker, view, job, prompts, start, saver.before_chunk, saver.know)
+            lambda: generate(speaker, view, job, prompts, start, saver.before_chunk, found)
         )
         stack.callback(chunks.close)
         for timed in chunks:
@@ -214,7 +219,6 @@ def _make_segments(
                 raise _interrupted(plan, segments, sound, run.target)
         drawing.finish()
         segments = (*start.segments, *writer.close())
-    run.facts = dict(speaker.facts)
     saver.complete()
     yield from saver.news()
     return segments, drawing.first_frame

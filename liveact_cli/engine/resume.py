@@ -118,8 +118,9 @@ def _start_of(path: Path, identity: Mapping[str, Any]) -> Start:
     if any(facts[name] != value for name, value in identity.items()):
         raise DamagedError("it is of another render")
     segments = tuple(_segment_of(path.parent, entry) for entry in facts["segments"])
+    peak, found = facts["peak"], facts.get("found", {})
     if facts["complete"]:
-        return Start(segments=segments, complete=True, peak=facts["peak"])
+        return Start(segments=segments, complete=True, peak=peak, found=found)
     anchors = read_container(path.with_name(_ANCHORS))
     if anchors.facts["record"] != facts["record"]:
         raise DamagedError("its anchors are of another render")
@@ -132,7 +133,6 @@ def _start_of(path: Path, identity: Mapping[str, Any]) -> Start:
         }
         for part in (_MEMORY, _DECODER)
     )
-    peak, found = facts["peak"], facts.get("found", {})
     return Start(facts["chunk"], facts["drawn"], segments, memory, decoder, peak=peak, found=found)
 
 

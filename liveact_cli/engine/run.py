@@ -60,6 +60,7 @@ class Run:
         identity = {"record": self.record, "machine": self._machine}
         self.start, cautions = find_start(self._folder.path, identity)
         kept = files_of(self._folder.path) if self.start.segments else []
+        self.facts = dict(self.start.found.get(COMPUTED, {}))
         self._folder.clear(keep=[*kept, self.target.directory])
         yield from (*self._notes, *cautions)
         if self.start.segments:
