@@ -131,6 +131,8 @@ def run(
     patience, more = _seconds(timeout), _number("--retries", retries, 0, MOST_RETRIES)
     found = _manifest(environment, manifest, ref, output, set_)
     if dry_run:
+        if cluster is not None:
+            environment.say("note: what is shown is for this machine; the cluster is not asked")
         return _dry_run(environment, found, count, as_json=as_json)
     with batch_store(found.path) as store:
         batch = Batch(found, store, environment.variables, force=force)
@@ -327,6 +329,7 @@ def _end(
 ) -> int:
     from liveact_cli.cli.batch_show import save_report
     from liveact_cli.core.units import format_time
+    from liveact_cli.studio.jobrow import format_speed
 
     summary = batch.summary()
     report = save_report(environment, found, batch)
@@ -337,7 +340,7 @@ def _end(
         if summary.made:
             video, wall = summary.video_seconds, summary.wall_seconds
             speed = f"; {format_time(video)} of video in {format_time(wall)}, "
-            speed += f"{video / wall:.1f}x real time"
+            speed += f"{format_speed(video / wall)} real time"
         environment.say(f"{found.path.name}: {summary.sentence()}{speed}")
         if report is not None:
             environment.say(f"report: {report}")

@@ -98,13 +98,15 @@ class _Lines:
             self._environment.result(str(self._outputs[name]))
         if self._quiet:
             return
+        from liveact_cli.studio.jobrow import format_speed
+
         if made.found:
             self.say(f"[{self.ended}/{self.total}] {name}: was there already")
             return
         work = made.duration * (1 - made.before / made.frames)
         self.say(
             f"[{self.ended}/{self.total}] {name}: {format_time(made.duration)} of video in "
-            f"{format_time(made.work_seconds)}, {work / made.work_seconds:.1f}x real time"
+            f"{format_time(made.work_seconds)}, {format_speed(work / made.work_seconds)} real time"
         )
 
     def _failed(self, name: str, failure: "Failure", *, final: bool) -> None:
@@ -306,6 +308,8 @@ def watch_status(environment: "Environment", store: "Store") -> None:
 
 def status_table(rows: "Sequence[JobRow]", *, running: bool) -> str:
     """Return a line for each job, and one that counts them."""
+    from liveact_cli.studio.jobrow import format_speed
+
     width = min(48, max([len(row.name) for row in rows], default=4))
     lines = [f"{'':>4} {'job':{width}} {'state':10} {'length':>8} {'speed':>6}  "]
     counts: dict[str, int] = {}
@@ -313,7 +317,7 @@ def status_table(rows: "Sequence[JobRow]", *, running: bool) -> str:
         state = "stopped" if row.state == "running" and not running else str(row.state)
         counts[state] = counts.get(state, 0) + 1
         length = format_time(row.seconds) if row.seconds else ""
-        speed = f"{row.speed:.1f}x" if row.speed and row.state == "done" else ""
+        speed = format_speed(row.speed) if row.speed and row.state == "done" else ""
         name = row.name if len(row.name) <= width else f"…{row.name[1 - width :]}"
         told = _told_of(row)
         line = f"{row.position:4} {name:{width}} {state:10} {length:>8} {speed:>6}  {told}"

@@ -24,8 +24,8 @@ from liveact_cli.studio.seats import ENCODER_BYTES
 from liveact_cli.studio.workers import Told
 from liveact_cli.weights.registry import ModelRow
 
-_ADDRESS: Final = re.compile(r"(ray://)?([^\s/:\[\]]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
-_RENEW: Final = 2.0
+_ADDRESS: Final = re.compile(r"([^\s/:\[\]]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+_RENEW, _TELL = 2.0, 20.0
 _OUTER_ADDRESSES: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's variable for whether loopback addresses are replaced, on every system."""
 
@@ -34,14 +34,14 @@ def check_address(address: str) -> None:
     """Raise UsageError for anything but the address of one cluster."""
     if not _ADDRESS.fullmatch(address):
         raise UsageError(
-            f"--cluster {address}: write the address of a Ray cluster, HOST:PORT or ray://HOST:PORT",
+            f"--cluster {address}: write the address of a Ray cluster, HOST:PORT",
             "--cluster 127.0.0.1:6379",
         )
 
 
 def is_loopback(address: str) -> bool:
     """Whether an address is one of this machine that others cannot reach."""
-    host = address.removeprefix("ray://").rpartition(":")[0].strip("[]")
+    host = address.rpartition(":")[0].strip("[]")
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
@@ -123,15 +123,14 @@ class RayWorkers:
         self._actors: list[_Actor] = []
         self._queue: deque[tuple[str, RenderOrder]] = deque()
         self._ended: list[Told] = []
-        self._room, self._renew = 0, 0.0
+        self._room, self._renew, self._tell_next = 0, 0.0, 0.0
         try:
             ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
         except Exception as error:  # Ray has no common class for this
             reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
             raise LiveActError(
                 f"no Ray cluster can be reached at {address}: {reason[:300]}",
-                "HOST:PORT works on a machine that is part of the cluster (ray start "
-                "--address=HOST:PORT), ray://HOST:10001 from elsewhere",
+                "run it on a machine that is part of the cluster (ray start --address=HOST:PORT)",
             ) from error
         needed = {"num_gpus": self._gpus} if self._gpus else {}
         memory = 0 if self._gpus else row.estimate.memory_bytes + ENCODER_BYTES
@@ -216,6 +215,7 @@ class RayWorkers:
         """Return what the renderers tell, and which of them were lost."""
         found, self._ended = self._ended, []
         self._hand_out()
+        found += self._waiting_for_room()
         waiting = {a.waits_for: a for a in self._actors if a.waits_for is not None}
         if not waiting:
             time.sleep(0.0 if found else seconds)
@@ -225,6 +225,14 @@ class RayWorkers:
             actor = waiting[one]
             found += self._arrived(actor) if actor.coming is not None else [self._take(actor)]
         return found
+
+    def _waiting_for_room(self) -> list[Told]:
+        """Tell now and then of orders that wait because the cluster is busy: that is no hang."""
+        now = time.monotonic()
+        if not self._queue or now < self._tell_next:
+            return []
+        self._tell_next = now + _TELL
+        return [Told(key, Where("waiting for the cluster")) for key, _ in self._queue]
 
     def _arrived(self, actor: _Actor) -> list[Told]:
         """Note that a renderer has its place; if it cannot be, the next order pays for that."""

@@ -78,6 +78,11 @@ class RunRow:
     about: str
 
 
+def format_speed(times: float) -> str:
+    """Return times real time for people: `3.7x`, `0.04x`."""
+    return f"{times:.1f}x" if times >= 1 else f"{times:.2g}x"
+
+
 def row_of(found: sqlite3.Row) -> JobRow:
     """Return a row of the table as a value."""
     values = dict(found)

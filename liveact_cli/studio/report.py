@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from liveact_cli.core.units import format_bytes, format_time
-from liveact_cli.studio.jobrow import JobRow, State
+from liveact_cli.studio.jobrow import JobRow, State, format_speed
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --text: #1b1d21; --soft: #5d6470; --back: #fff; --card: #f4f5f7;
@@ -73,7 +73,8 @@ def render_report(title: str, rows: Sequence[JobRow], folder: Path) -> str:
     ]
     made = sum(row.seconds or 0 for row in rows if row.state == State.DONE)
     heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
-    body = "\n".join(_line(row, folder) for row in rows)
+    failed_first = sorted(rows, key=lambda row: row.state != State.FAILED)
+    body = "\n".join(_line(row, folder) for row in failed_first)
     when = time.strftime("%Y-%m-%d %H:%M:%S")
     about = f"{counts[State.DONE]} of {len(rows)} videos, {format_time(made)} in all; as of {when}"
     return f"""<!doctype html>
@@ -107,7 +108,7 @@ def _line(row: JobRow, folder: Path) -> str:
         f'<td class="picture">{_picture(row)}</td>',
         f'<td class="name">{_name(row, folder)}<small>{escape(_made_from(row))}</small></td>',
         f'<td class="number">{format_time(row.seconds) if row.seconds else ""}</td>',
-        f'<td class="number">{f"{row.speed:.1f}x" if done and row.speed else ""}</td>',
+        f'<td class="number">{format_speed(row.speed) if done and row.speed else ""}</td>',
         f'<td class="number">{format_bytes(row.size) if done and row.size else ""}</td>',
         f'<td class="what">{_what(row, folder)}</td>',
     ]

@@ -17,13 +17,15 @@ from liveact_cli.weights.resolve import example_file
 JOBS = 8
 
 
-@pytest.mark.parametrize("address", ["auto", "local", "", "6379", "http://a:1", "ray://a", "a b:1"])
+@pytest.mark.parametrize(
+    "address", ["auto", "local", "", "6379", "http://a:1", "ray://a:10001", "a b:1"]
+)
 def test_only_a_named_cluster_is_connected_to(address: str) -> None:
     with pytest.raises(UsageError, match="write the address of a Ray cluster"):
         check_address(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:6379", "ray://head:10001", "[::1]:6379"])
+@pytest.mark.parametrize("address", ["127.0.0.1:6379", "head:6379", "[::1]:6379"])
 def test_addresses(address: str) -> None:
     check_address(address)
 
