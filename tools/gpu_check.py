@@ -8,22 +8,16 @@ it is done, and a stage that fails says so and lets the next one go on.
 """
 
 import argparse
-import contextlib
 import gc
-import json
-import os
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.core.units import Size
@@ -43,6 +37,8 @@ from liveact_cli.diagnose.rig import (
     placed,
     random_decoder,
 )
+from liveact_cli.diagnose.stages import Check, Stage
+from liveact_cli.diagnose.velocities import Recording, record, velocity_errors
 from liveact_cli.engine.verify import CheckpointSubject, exact_products, read_golden, verify_file
 from liveact_cli.model.config import LIVEACT_18B
 from liveact_cli.runtime import kernels
@@ -66,51 +62,6 @@ TOY = replace(
     image_dim=16, audio_layers=2, audio_channels=24, audio_hidden=16, audio_dim=16, audio_tokens=4,
 )  # fmt: skip
 TOY_VAE = VaeSizes(4, 4, 16, (1, 2, 4, 4), 1, (False, True, True))
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number, and the aim that stands beside it: at least so much, or at most."""
-
-    name: str
-    value: float
-    unit: str
-    aim: float | None = None
-    better: Literal["more", "less"] = "more"
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the aim is reached; None where there is none."""
-        if self.aim is None:
-            return None
-        return self.value >= self.aim if self.better == "more" else self.value <= self.aim
-
-    def __str__(self) -> str:
-        """Write it for people."""
-        text = f"{self.name}: {self.value:.4g} {self.unit}"
-        if self.aim is None:
-            return text
-        sign = "at least" if self.better == "more" else "at most"
-        return f"{text} ({'reached' if self.reached else 'MISSED'}: {sign} {self.aim:g})"
-
-
-@dataclass
-class Stage:
-    """What one stage has found."""
-
-    figures: list[Figure] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, name: str, value: float, unit: str, aim: float | None = None,
-            better: Literal["more", "less"] = "more") -> None:  # fmt: skip
-        """Note a figure."""
-        self.figures.append(Figure(name, value, unit, aim, better))
-
-    def rate(self, found: rates.Rate) -> None:
-        """Note a rate."""
-        unit = "TFLOP/s" if found.unit == "tflops" else "GB/s"
-        self.add(f"{found.name} {found.shape}", found.value, unit)
-        self.details.setdefault("rates", []).append(found.to_dict())
 
 
 @dataclass(frozen=True)
@@ -144,52 +95,6 @@ class Plan:
         """Shapes at the first size."""
         tokens = self.setup(self.precisions[0]).tokens_per_frame
         return rates.Shapes(self.sizes.transformer, MemoryPolicy(), tokens)
-
-
-class Check:
-    """Runs stages until the time is over and keeps what each has found."""
-
-    def __init__(self, output: Path, minutes: float) -> None:
-        self._output = output
-        self._end = time.monotonic() + 60 * minutes
-        self.failed: list[str] = []
-        self.missed: list[str] = []
-
-    def run(self, name: str, needs: float, work: Callable[[Stage], object]) -> bool:
-        """Run a stage, unless fewer than `needs` seconds are left; say whether it went well."""
-        left = self._end - time.monotonic()
-        if left < needs:
-            self._keep(name, {"skipped": f"{left:.0f} s left, about {needs:.0f} s needed"})
-            print(f"[{name}] skipped: out of time", flush=True)
-            return False
-        stage, begun, problem = Stage(), time.monotonic(), None
-        try:
-            work(stage)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the next stage goes on)
-            problem = f"{type(error).__name__}: {error}"
-            stage.details["trace"] = traceback.format_exc(limit=-4)
-            self.failed.append(name)
-        seconds = time.monotonic() - begun
-        record: dict[str, Any] = {"seconds": round(seconds, 2)}
-        if problem is not None:
-            record["failed"] = problem
-        record["figures"] = [asdict(figure) for figure in stage.figures]
-        self._keep(name, record | stage.details)
-        print(f"[{name}] {seconds:.1f} s", flush=True)
-        for figure in stage.figures:
-            print(f"    {figure}", flush=True)
-            if figure.reached is False:
-                self.missed.append(f"{name}, {figure}")
-        if problem is not None:
-            print(f"    FAILED: {problem}", flush=True)
-        return problem is None
-
-    def _keep(self, name: str, record: dict[str, Any]) -> None:
-        """Append a line and bring it to the disk: a run that is cut off loses nothing."""
-        with self._output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": name} | record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
 
 # Rates --------------------------------------------------------------------------------------------
@@ -307,69 +212,6 @@ def golden_pipeline(plan: Plan, stage: Stage) -> None:
 
 
 # The whole model ----------------------------------------------------------------------------------
-
-
-Forward = Callable[..., Tensor]
-
-
-@dataclass
-class Recording:
-    """What a transformer was given and answered at every call."""
-
-    inputs: list[Tensor] = field(default_factory=list)
-    answers: list[Tensor] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def _forward(rig: Rig, replaced: Callable[[Forward], Forward]) -> Iterator[None]:
-    plain = rig.transformer.forward
-    rig.transformer.forward = replaced(plain)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        rig.transformer.forward = plain  # type: ignore[method-assign]
-
-
-def record(rig: Rig, chunks: int) -> Recording:
-    """Generate chunks and keep every step's input and velocity."""
-    kept = Recording()
-
-    def recording(plain: Forward) -> Forward:
-        def forward(x: Tensor, *more: Any) -> Tensor:
-            answer = plain(x, *more)
-            kept.inputs.append(x.cpu())
-            kept.answers.append(answer.cpu())
-            return answer
-
-        return forward
-
-    with _forward(rig, recording):
-        for _ in rig.start(chunks):
-            pass
-    return kept
-
-
-def velocity_errors(rig: Rig, kept: Recording, chunks: int) -> list[float]:
-    """Give every step what the recorded run was given; return each step's largest error."""
-    steps = len(rig.setup.settings.schedule.steps)
-    errors = [0.0] * steps
-    calls = iter(range(len(kept.inputs)))
-
-    def replaying(plain: Forward) -> Forward:
-        def forward(x: Tensor, *more: Any) -> Tensor:
-            call = next(calls)
-            answer = plain(kept.inputs[call].to(x), *more)
-            wanted = kept.answers[call].to(answer)
-            error = float((answer - wanted).norm() / wanted.norm())
-            errors[call % steps] = max(errors[call % steps], error)
-            return answer
-
-        return forward
-
-    with _forward(rig, replaying):
-        for _ in rig.start(chunks):
-            pass
-    return errors
 
 
 def bench(rig: Rig, plan: Plan, aim: float, stage: Stage) -> FullResult:
@@ -554,7 +396,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print("there is no GPU that torch can use; --device cpu --toy tries this program")
         return 5
-    check = Check(options.output, options.minutes)
+    check = Check(options.output, options.minutes, partial(print, flush=True))
     everything(check, _plan(options.device, options.toy))
     print(f"\nevery stage is a line of {options.output}")
     for text in check.missed:

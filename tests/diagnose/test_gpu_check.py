@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from liveact_cli.diagnose.stages import Check
+
 ROOT = Path(__file__).parents[2]
 
 # torch, triton, safetensors, numpy, typer and rich, and what they cannot be imported without.
@@ -98,8 +100,9 @@ def tool() -> ModuleType:
     return module
 
 
-def test_a_failure_is_kept_and_the_next_stage_goes_on(tool: ModuleType, tmp_path: Path) -> None:
-    check = tool.Check(tmp_path / "out.jsonl", 5)
+def test_a_failure_is_kept_and_the_next_stage_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    check = Check(tmp_path / "out.jsonl", 5, said.append)
 
     def bad(stage) -> None:
         stage.add("before", 1.0, "s", 0.5, "less")
@@ -114,6 +117,7 @@ def test_a_failure_is_kept_and_the_next_stage_goes_on(tool: ModuleType, tmp_path
     assert good["figures"][0]["aim"] == 8.0
     assert "1000 s needed" in late["skipped"]
     assert (check.failed, len(check.missed)) == (["bad"], 1)
+    assert "    before: 1 s (MISSED: at most 0.5)" in said
 
 
 def test_without_a_gpu_it_says_so(tool: ModuleType, monkeypatch, capsys) -> None:
