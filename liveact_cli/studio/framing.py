@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from liveact_cli.core.units import Size
 from liveact_cli.studio.layout import FACE_HEIGHT, NARROWEST, WIDEST
 
-LARGEST_FACE: Final = 0.46
+LARGEST_FACE: Final = 0.42
 """Share of a panel's height that a face may fill: above that hair and hats are cut."""
 SMALLEST_FACE: Final = 0.38
 """Share that it fills at least, as far as the picture allows."""
