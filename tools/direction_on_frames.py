@@ -25,7 +25,7 @@ from face_actions import as_channels
 from numpy.typing import NDArray
 from portraits import read_picture
 
-from liveact_cli.mini.direction import MiniDirection
+from liveact_cli.mini.direction import REPEATED, STRETCHED, MiniDirection
 from liveact_cli.mini.face.fit import face_landmarker, fit_face
 from liveact_cli.mini.face.renderer import FaceRenderer
 from liveact_cli.mini.model import load_mini
@@ -125,7 +125,9 @@ def measure(
     units = np.array([LARGE.get(name, 1.0) for name in MOTION_CHANNELS])
     size = np.abs(target).max(axis=0) / units
     size[[name in UNSEEN for name in MOTION_CHANNELS]] = 0.0
-    chosen = np.flatnonzero(size >= SHARE * size.max())
+    # What goes to and fro is compared by its course: one channel's, not a mixture.
+    share = 1.0 if word.motion[0][0] in REPEATED | STRETCHED else SHARE
+    chosen = np.flatnonzero(size >= share * size.max())
     signs = np.sign(target[np.abs(target).argmax(axis=0), np.arange(len(size))])[chosen]
     curve = (change / units)[:, chosen] @ signs / len(chosen)
     aimed = (target / units)[:, chosen] @ signs / len(chosen)

@@ -52,10 +52,12 @@ FIRST, STEP = 50, 23
 TILE: Final = 150
 SKIPPED: Final = frozenset(
     (
+        "hopper-microphone",
         "hopper-tilted",
         "hopper-close",
         "hopper-half-body",
         "hopper-small",
+        "joconde-dark",
         "joconde-mirrored",
         "head1",
     )
@@ -101,7 +103,7 @@ EMOTION_UNITS: Final[dict[str, str]] = {
     "contempt": "2 12 14",
     "laughing": "6 7 12 26",
     "embarrassed": "1 12 14 17 24",
-    "thinking": "2 4 7",
+    "thinking": "1 2 4 7 24",
     "excited": "1 2 5 12",
     "calm": "6 7 12 43",
 }
@@ -117,7 +119,7 @@ EMOTION_ACTIONS: Final[dict[str, str]] = {
     "contempt": "+cornerUpLeft +cornerOutLeft +cheekLeft +noseWingLeft +outerBrowRight -lids",
     "laughing": "+cornerUp +cornerOut +cheek +noseWing +lowerLid -lids +lipsApart +lowerLip",
     "embarrassed": "+cornerUp +cornerOut +cheek +noseWing +innerBrow -lids",
-    "thinking": "+outerBrowLeft -innerBrowRight -outerBrowRight -lipsThick -lids",
+    "thinking": "+outerBrowLeft -innerBrowRight -outerBrowRight -lipsThick -lids -cornerOut",
     "excited": "+cornerUp +cornerOut +cheek +innerBrow +outerBrow +lids",
     "calm": "+cornerUp +cornerOut +cheek +noseWing +lowerLid -lids",
 }
@@ -246,7 +248,7 @@ def joined(changes: dict[str, float]) -> dict[str, float]:
             result[name] = change
         elif name.endswith(SIDES[1]):
             other = changes[f"{base}{SIDES[0]}"]
-            same = min(abs(change), abs(other)) > 0.6 * max(abs(change), abs(other))
+            same = min(abs(change), abs(other)) > 0.75 * max(abs(change), abs(other))
             if same and change * other > 0:
                 result[base] = 0.5 * (change + other)
             else:

@@ -18,6 +18,9 @@ from torch import Tensor
 from liveact_cli.mini.codec import MotionCodec
 from liveact_cli.mini.motion import (
     CHANNEL_INDEX,
+    EXPRESSED,
+    EXPRESSIVE,
+    MOTION_CHANNELS,
     MOTION_FPS,
     NUM_CHANNELS,
     group_slices,
@@ -106,6 +109,10 @@ def _limits() -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
 
 
 LOW, HIGH = _limits()
+SCRIPTED_HIGH: Final = np.where(
+    [name in EXPRESSIVE for name in MOTION_CHANNELS], np.float32(EXPRESSED), HIGH
+)
+"""What motion is held below once a script has been played on it."""
 
 
 def _columns(regions: tuple[str, ...]) -> Tensor:
@@ -233,7 +240,7 @@ class CurveResampler:
         self.made += count
         keep = max(0, int((self.made + 0.5) * self.step - 0.5) - 2 - self.first)
         self.held, self.first = self.held[keep:], self.first + keep
-        return np.clip(curve, LOW, HIGH)
+        return np.clip(curve, LOW, SCRIPTED_HIGH)
 
     def state(self) -> dict[str, Tensor]:
         """Return what resampling must remember."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from liveact_cli.core.geometry import ChunkSpan
 from liveact_cli.mini.codec import STRIDE, MotionCodec
-from liveact_cli.mini.decoder import HIGH, LOW, MotionDecoder
+from liveact_cli.mini.decoder import LOW, SCRIPTED_HIGH, MotionDecoder
 from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_FPS, NUM_CHANNELS
 from liveact_cli.mini.performer.direction import sampled_frames
 from liveact_cli.mini.performer.expression import (
@@ -161,7 +161,7 @@ class MiniDirection:
             changed[:, HEAD_CHANNELS] += (idle.head - 1.0) * motion[:, HEAD_CHANNELS]
         if idle.blink < 1.0:
             _drop_blinks(changed, idle.blink, start)
-        return np.clip(changed, LOW, HIGH).astype(np.float32)
+        return np.clip(changed, LOW, SCRIPTED_HIGH).astype(np.float32)
 
     def wanted(self, start: int, stop: int) -> "NDArray[np.float64]":
         """Return the offsets `[stop - start, NUM_CHANNELS]` that the script asks for."""

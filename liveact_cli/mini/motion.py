@@ -4,7 +4,8 @@ Names are ARKit's; Left and Right are the person's own. A motion track is float3
 `[frames, NUM_CHANNELS]` in the order of `MOTION_CHANNELS`; all zeros is the resting face with its
 lips as the picture has them.
 
-Units: coefficients are 0..1. `gazeX` (> 0: image right) and `gazeY` (> 0: image down) are -1..1.
+Units: coefficients are 0..1, in speech; scripts take those of `EXPRESSIVE` to `EXPRESSED`.
+`gazeX` (> 0: image right) and `gazeY` (> 0: image down) are -1..1.
 `yaw` (> 0: the face turns toward image right), `pitch` (> 0: chin down) and `roll` (> 0: clockwise
 as seen) are degrees as a landmark fit measures them on the rendered frame. `tx` (> 0: right) and
 `ty` (> 0: down) are centimetres at the face, `scale` (> 0: nearer) is relative.
@@ -65,6 +66,18 @@ GROUP_WIDTH: Final = max(len(group) for group in MOTION_GROUPS.values())
 CHANNEL_INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(MOTION_CHANNELS)}
 MOTION_FPS: Final = 25.0
 """Frame rate of every motion track inside the model; other rates resample the curves at output."""
+
+EXPRESSIVE: Final = frozenset(
+    (
+        *("mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight"),
+        *("mouthStretchLeft", "mouthStretchRight", "cheekSquintLeft", "cheekSquintRight"),
+        *("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight"),
+        *("eyeWide", "noseSneer"),
+    )
+)
+EXPRESSED: Final = 1.7
+"""How far a script's emotions and actions take the channels of `EXPRESSIVE`: at 1, which speech
+does not pass, a face looks moved, but is not read at a glance."""
 
 SIDED: Final[tuple[str, ...]] = tuple(
     name.removesuffix("Left") for name in MOTION_CHANNELS if name.endswith("Left")

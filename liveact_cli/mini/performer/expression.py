@@ -1,7 +1,8 @@
 """Emotions as facial action offsets plus a manner of moving; actions as short motion templates.
 
-Offsets name ARKit channels (a name of both sides sets both) at intensity 1. Which action units make
-which emotion follows EMFACS (Friesen and Ekman 1983), as listed in the comments.
+Offsets name ARKit channels (a name of both sides sets both) at intensity 1. Those above 1 are for
+scripts: what the transformer learns from ends at 1. Which action units make which emotion follows
+EMFACS (Friesen and Ekman 1983), as listed in the comments.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,26 +44,26 @@ MANNERS: Final[dict[str, Manner]] = {
     "neutral": Manner(),
     # AU 6+12
     "happy": Manner(
-        face={"mouthSmile": 0.92, "cheekSquint": 0.70, "browInnerUp": 0.06, "browOuterUp": 0.10},
+        face={"mouthSmile": 1.30, "cheekSquint": 1.00, "browInnerUp": 0.06, "browOuterUp": 0.12},
         rest={"mouthUpperUp": 0.20},
         head={"pitch": -0.6},
         sway=1.15,
         brows=1.2,
     ),
     "warm": Manner(
-        face={"mouthSmile": 0.66, "cheekSquint": 0.42, "browInnerUp": 0.22},
+        face={"mouthSmile": 0.90, "cheekSquint": 0.60, "browInnerUp": 0.25},
         head={"roll": 2.5, "scale": 0.01},
         sway=0.9,
     ),
     # AU 1+4+15
     "sad": Manner(
         face={
-            "browInnerUp": 1.00,
-            "browDown": 0.10,
-            "mouthFrown": 0.80,
-            "mouthStretch": 0.40,
+            "browInnerUp": 1.15,
+            "browDown": 0.14,
+            "mouthFrown": 1.30,
+            "mouthStretch": 0.45,
             "mouthLowerDown": 0.08,
-            "eyeBlink": 0.14,
+            "eyeBlink": 0.06,
         },
         rest={"mouthPress": 0.15},
         head={"pitch": 3.0, "roll": 1.0, "ty": 0.25},
@@ -76,12 +77,12 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 4+5+7+23
     "angry": Manner(
         face={
-            "browDown": 1.00,
-            "noseSneer": 0.35,
-            "eyeWide": 0.35,
-            "cheekSquint": 0.42,
-            "mouthFrown": 0.28,
-            "mouthStretch": 0.18,
+            "browDown": 1.45,
+            "noseSneer": 0.55,
+            "eyeWide": 0.60,
+            "cheekSquint": 0.60,
+            "mouthFrown": 0.45,
+            "mouthStretch": 0.20,
         },
         rest={"mouthPress": 0.70, "mouthRollUpper": 0.20, "mouthRollLower": 0.20},
         head={"pitch": 1.4, "scale": 0.015},
@@ -93,11 +94,10 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 1+2+5+26
     "surprised": Manner(
         face={
-            "browInnerUp": 0.95,
-            "browOuterUp": 1.00,
-            "eyeWide": 1.00,
-            "jawOpen": 0.12,
-            "mouthLowerDown": 0.10,
+            "browInnerUp": 1.10,
+            "browOuterUp": 1.20,
+            "eyeWide": 1.70,
+            "jawOpen": 0.15,
         },
         rest={"jawOpen": 0.18, "mouthFunnel": 0.10},
         head={"pitch": -1.4, "scale": -0.012},
@@ -108,12 +108,12 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 9+10
     "disgusted": Manner(
         face={
-            "noseSneer": 1.00,
+            "noseSneer": 1.60,
             "mouthUpperUp": 0.50,
-            "browDown": 0.85,
-            "cheekSquint": 0.60,
-            "mouthFrown": 0.20,
-            "mouthStretch": 0.35,
+            "browDown": 1.25,
+            "cheekSquint": 0.85,
+            "mouthFrown": 0.25,
+            "mouthStretch": 0.25,
         },
         rest={"mouthPress": 0.1},
         head={"pitch": -1.4, "yaw": 1.5, "scale": -0.01},
@@ -123,11 +123,11 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 1+2+4+5+20
     "afraid": Manner(
         face={
-            "browInnerUp": 1.00,
-            "browOuterUp": 0.75,
-            "browDown": 0.10,
-            "eyeWide": 1.00,
-            "mouthStretch": 0.75,
+            "browInnerUp": 1.15,
+            "browOuterUp": 0.90,
+            "browDown": 0.14,
+            "eyeWide": 1.70,
+            "mouthStretch": 0.85,
             "mouthLowerDown": 0.25,
             "mouthUpperUp": 0.10,
         },
@@ -141,10 +141,10 @@ MANNERS: Final[dict[str, Manner]] = {
     # one-sided AU 12+14
     "contempt": Manner(
         face={
-            "mouthSmileLeft": 1.00,
-            "mouthFrownRight": 0.15,
-            "cheekSquintLeft": 0.40,
-            "browOuterUpRight": 0.70,
+            "mouthSmileLeft": 1.40,
+            "mouthFrownRight": 0.25,
+            "cheekSquintLeft": 0.55,
+            "browOuterUpRight": 0.85,
             "eyeBlink": 0.06,
         },
         rest={"mouthPress": 0.25},
@@ -155,11 +155,11 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 6+12+25+26 with laughter
     "laughing": Manner(
         face={
-            "mouthSmile": 1.00,
-            "cheekSquint": 1.00,
+            "mouthSmile": 1.40,
+            "cheekSquint": 1.40,
             "mouthUpperUp": 0.20,
             "eyeBlink": 0.20,
-            "browOuterUp": 0.10,
+            "browOuterUp": 0.12,
         },
         rest={"mouthUpperUp": 0.25, "jawOpen": 0.22, "mouthLowerDown": 0.15},
         head={"pitch": -2.4},
@@ -169,10 +169,10 @@ MANNERS: Final[dict[str, Manner]] = {
     ),
     "embarrassed": Manner(
         face={
-            "mouthSmileLeft": 0.55,
-            "mouthSmileRight": 0.35,
-            "browInnerUp": 0.60,
-            "cheekSquint": 0.32,
+            "mouthSmileLeft": 0.75,
+            "mouthSmileRight": 0.50,
+            "browInnerUp": 0.70,
+            "cheekSquint": 0.45,
         },
         rest={"mouthPress": 0.45, "mouthRollLower": 0.25},
         head={"pitch": 3.6, "roll": 3.4, "yaw": -2.5},
@@ -182,7 +182,7 @@ MANNERS: Final[dict[str, Manner]] = {
         gaze=(-0.15, 0.35),
     ),
     "thinking": Manner(
-        face={"browDownRight": 0.70, "browOuterUpLeft": 0.90, "eyeBlink": 0.05},
+        face={"browDownRight": 1.00, "browOuterUpLeft": 1.10, "eyeBlink": 0.05},
         rest={"mouthPress": 0.40, "mouthPucker": 0.15},
         head={"roll": 3.6, "yaw": 2.5, "pitch": -1.6},
         sway=0.7,
@@ -193,11 +193,11 @@ MANNERS: Final[dict[str, Manner]] = {
     ),
     "excited": Manner(
         face={
-            "mouthSmile": 0.75,
-            "cheekSquint": 0.40,
-            "browOuterUp": 0.70,
-            "browInnerUp": 0.55,
-            "eyeWide": 0.70,
+            "mouthSmile": 1.05,
+            "cheekSquint": 0.55,
+            "browOuterUp": 0.85,
+            "browInnerUp": 0.65,
+            "eyeWide": 1.20,
         },
         rest={"mouthUpperUp": 0.18, "jawOpen": 0.05},
         head={"scale": 0.018},
@@ -207,7 +207,7 @@ MANNERS: Final[dict[str, Manner]] = {
         openness=1.12,
     ),
     "calm": Manner(
-        face={"mouthSmile": 0.36, "mouthLowerDown": 0.06, "eyeBlink": 0.16, "cheekSquint": 0.18},
+        face={"mouthSmile": 0.50, "mouthLowerDown": 0.06, "eyeBlink": 0.16, "cheekSquint": 0.25},
         sway=0.55,
         blinks=0.8,
         brows=0.5,
@@ -279,22 +279,22 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
         0.7,
         lambda p: {
             "eyeBlinkLeft": 1.0 * _bump(p, 0.25, 0.3),
-            "cheekSquintLeft": 0.6 * _bump(p, 0.25, 0.3),
-            "mouthSmileLeft": 0.4 * _bump(p, 0.3, 0.4),
+            "cheekSquintLeft": 0.85 * _bump(p, 0.25, 0.3),
+            "mouthSmileLeft": 0.55 * _bump(p, 0.3, 0.4),
             "roll": -1.5 * _bump(p, 0.3, 0.4),
         },
     ),
     "raise_brows": Action(
-        1.0, lambda p: {"browInnerUp": 0.9 * _bump(p), "browOuterUp": 1.0 * _bump(p)}
+        1.0, lambda p: {"browInnerUp": 1.05 * _bump(p), "browOuterUp": 1.20 * _bump(p)}
     ),
-    "frown": Action(1.6, lambda p: {"browDown": 1.0 * _bump(p), "mouthFrown": 0.65 * _bump(p)}),
-    "smile": Action(2.2, lambda p: {"mouthSmile": 0.9 * _bump(p), "cheekSquint": 0.65 * _bump(p)}),
+    "frown": Action(1.6, lambda p: {"browDown": 1.45 * _bump(p), "mouthFrown": 1.05 * _bump(p)}),
+    "smile": Action(2.2, lambda p: {"mouthSmile": 1.25 * _bump(p), "cheekSquint": 0.90 * _bump(p)}),
     "pout": Action(
         1.6,
         lambda p: {
             "mouthPucker": 0.65 * _bump(p),
-            "mouthFrown": 0.65 * _bump(p),
-            "browInnerUp": 0.4 * _bump(p),
+            "mouthFrown": 1.05 * _bump(p),
+            "browInnerUp": 0.45 * _bump(p),
             "pitch": 1.5 * _bump(p),
         },
         speaks=False,
@@ -309,8 +309,8 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
     "laugh": Action(
         2.0,
         lambda p: {
-            "mouthSmile": 1.0 * _bump(p),
-            "cheekSquint": 1.0 * _bump(p),
+            "mouthSmile": 1.40 * _bump(p),
+            "cheekSquint": 1.40 * _bump(p),
             "mouthUpperUp": 0.4 * _bump(p),
             "mouthLowerDown": 0.2 * _bump(p),
             "jawOpen": (0.28 + 0.12 * np.sin(2 * np.pi * 9.0 * p)) * _bump(p),
@@ -326,7 +326,7 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
             "pitch": -2.0 * _bump(np.clip(p / 0.45, 0, 1))
             + 3.0 * _bump(np.clip(2 * p - 0.8, 0, 1)),
             "ty": -0.25 * _bump(np.clip(p / 0.45, 0, 1)) + 0.3 * _bump(np.clip(2 * p - 0.8, 0, 1)),
-            "browInnerUp": 0.35 * _bump(p),
+            "browInnerUp": 0.40 * _bump(p),
             "eyeBlink": 0.3 * _bump(p, 0.4, 0.3),
         },
         speaks=False,
@@ -337,8 +337,8 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
             "jawOpen": 0.95 * _bump(p, 0.35, 0.3),
             "mouthFunnel": 0.25 * _bump(p, 0.35, 0.3),
             "eyeBlink": 0.9 * _bump(p, 0.4, 0.2),
-            "browInnerUp": 0.35 * _bump(p),
-            "noseSneer": 0.3 * _bump(p),
+            "browInnerUp": 0.40 * _bump(p),
+            "noseSneer": 0.50 * _bump(p),
             "pitch": -4.0 * _bump(p, 0.4, 0.3),
         },
         speaks=False,
