@@ -164,8 +164,10 @@ def judge(word: Word, curve: Floats, target: Floats) -> tuple[float, float, floa
     motion = word.motion[0][0]
     if motion in REPEATED | STRETCHED:
         middle = len(curve) // 2
-        start = lag(curve[:middle], target[:middle])
-        return reach, 40 + start, len(curve) - 40 + lag(curve[middle:], target[middle:])
+        first, second = (
+            lag(curve[half], reach * target[half]) for half in (slice(middle), slice(middle, None))
+        )
+        return reach, 40 + first, len(curve) - 40 + second
     if motion in LOOPED:
         kernel = np.ones(7) / 7
         curve = np.convolve(curve, kernel, "same")
@@ -178,8 +180,8 @@ def lag(curve: Floats, target: Floats) -> float:
     """Return by how many frames a movement comes late at its best fit, to a tenth of a frame."""
     x = np.arange(len(curve))
     shifts = np.arange(-10.0, 10.05, 0.1)
-    fits = [float(np.dot(curve, np.interp(x - shift, x, target))) for shift in shifts]
-    return float(shifts[int(np.argmax(fits))])
+    misses = [float(np.sum((curve - np.interp(x - s, x, target)) ** 2)) for s in shifts]
+    return float(shifts[int(np.argmin(misses))])
 
 
 def crossings(curve: Floats, share: float) -> tuple[float, float]:

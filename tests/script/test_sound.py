@@ -1,5 +1,6 @@
 """What the sound says: the same for any block lengths, silence found where it is."""
 
+import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,11 +9,16 @@ from script_helpers import speech
 
 from liveact_cli.script.formats.subtitles import parse_transcript
 from liveact_cli.script.parse import parse_script
-from liveact_cli.script.sound import HOP, Sound, listen
+from liveact_cli.script.sound import FRAME, HOP, Sound, listen, rms_of
 from liveact_cli.script.source import Source
 from liveact_cli.script.suggest import suggest_script
 
 TALK = speech((2.0, 0.1), (1.0, 0.0), (3.0, 0.1), (0.6, 0.0), (2.0, 0.1), (1.5, 1e-4), (1.0, 0.1))
+
+
+def test_loudness_is_librosas() -> None:
+    theirs = librosa.feature.rms(y=TALK, frame_length=FRAME, hop_length=HOP, center=False)[0]
+    np.testing.assert_allclose(rms_of(TALK), theirs, rtol=1e-4, atol=1e-7)
 
 
 def test_pauses_are_silences_longer_than_800_ms() -> None:

@@ -323,8 +323,8 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
         2.2,
         lambda p: {
             "jawOpen": 0.13 * _bump(p, 0.3, 0.4),
-            "pitch": -2.0 * _bump(np.clip(p / 0.45, 0, 1))
-            + 3.0 * _bump(np.clip(2 * p - 0.8, 0, 1)),
+            "pitch": -3.0 * _bump(np.clip(p / 0.45, 0, 1))
+            + 5.5 * _bump(np.clip(2 * p - 0.8, 0, 1)),
             "ty": -0.25 * _bump(np.clip(p / 0.45, 0, 1)) + 0.3 * _bump(np.clip(2 * p - 0.8, 0, 1)),
             "browInnerUp": 0.40 * _bump(p),
             "eyeBlink": 0.3 * _bump(p, 0.4, 0.3),
@@ -337,7 +337,7 @@ ACTION_TEMPLATES: Final[dict[str, Action]] = {
             "jawOpen": 0.95 * _bump(p, 0.35, 0.3),
             "mouthFunnel": 0.25 * _bump(p, 0.35, 0.3),
             "eyeBlink": 0.9 * _bump(p, 0.4, 0.2),
-            "browInnerUp": 0.40 * _bump(p),
+            "browInnerUp": 0.35 * _bump(p),
             "noseSneer": 0.50 * _bump(p),
             "pitch": -4.0 * _bump(p, 0.4, 0.3),
         },
