@@ -76,7 +76,7 @@ class Sound:
 
 def listen(blocks: "Iterable[NDArray[np.float32]]") -> Sound:
     """Return the loudness of 16 kHz mono `blocks` of any length; memory does not grow with them."""
-    levels: list[NDArray[np.float32]] = []
+    levels: list[NDArray[np.float64]] = []
     samples = 0
     rest = np.zeros(0, np.float32)
     for block in blocks:
