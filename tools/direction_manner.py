@@ -2,8 +2,8 @@
 
     python tools/direction_manner.py [--emotions excited sad] [--seeds 4]
 
-Only the transformer is told; no curve is corrected. Head speed and spread, blinks, gaze, jaw and the
-share of the jaw's motion at 4 to 5 Hz, which is laughter, with standard errors over seeds.
+Only the transformer is told; no curve is corrected. Head speed and spread, blinks, gaze, jaw and
+the share of the jaw's motion at 4 to 5 Hz, which is laughter, with standard errors over seeds.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
                 script = script_of(emotion, 1.0, stage.seconds)
                 rows.append(figures(stage.motion(MiniDirection(script, response), seed)))
         mean, error = np.mean(rows, axis=0), np.std(rows, axis=0) / np.sqrt(options.seeds)
-        cells = (f"{m:9.2f} ± {e:4.2f}" for m, e in zip(mean, error, strict=True))
+        cells = (f"{m:9.2f} +- {e:4.2f}" for m, e in zip(mean, error, strict=True))
         print(f"{emotion:12}" + " ".join(cells), flush=True)
 
 
