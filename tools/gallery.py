@@ -143,7 +143,8 @@ def write_index(names: list[str]) -> None:
         "(`examples/audio.wav`, seed 1), then single expressions. All are free pictures out of",
         "packages, or variants of them that `tools/portraits.py` makes; nobody shown lives today.",
         "",
-        "`python tools/gallery.py --fetch` draws them anew.",
+        "`python tools/gallery.py --fetch` draws them anew. What is measured on them stands in",
+        "[docs/picture.md](../picture.md).",
         "",
     ]
     for portrait in PORTRAITS:

