@@ -1,7 +1,7 @@
 """Stage 2 of liveact-mini's transformer: three steps that look like many.
 
     python -m liveact_cli.training.distil --corpus DIR --targets DIR --rows NAME --out RUN
-        [--steps 1200] [--seed 0] [--split train]
+        [--steps 4000] [--seed 0] [--split train] [--init OTHER/distilled.pt]
 
 The student starts from RUN/stage1.pt and learns, at each of its three noise levels, the straight
 line to where the teacher's ODE reaches the next level from the same state, except for the mouth,
@@ -35,10 +35,11 @@ from liveact_cli.training.train_motion import (
     loss_weights,
     new_transformer,
     noise_like,
+    trained,
     velocity_of,
 )
 
-LEVEL_CHANCES = (0.25, 0.30, 0.45)
+LEVEL_CHANCES = (0.20, 0.25, 0.55)
 """How often each of the three noise levels is trained."""
 ODE_STEPS = (3, 3, 3)
 """Heun steps of the teacher from each noise level to the next."""
@@ -148,9 +149,10 @@ def main() -> None:
     parser.add_argument("--rows", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", default="train")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path, help="start the student from these weights")
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = ChainData(given.corpus, given.targets, given.rows, given.split)
@@ -158,7 +160,7 @@ def main() -> None:
     saved = torch.load(given.out / "stage1.pt", weights_only=True)
     teacher.load_state_dict(saved["ema"])
     net = new_transformer(MINI_CONFIG, given.seed)
-    net.load_state_dict(saved["ema"])
+    net.load_state_dict(trained(given.init) if given.init else saved["ema"])
     run = Run.open(given.out / "distilled.pt", net, given.rate, 0.98, given.seed + 1)
     weights = loss_weights()
     seen = list(data.sample(64, CHAIN, run.rng).latent)
