@@ -43,7 +43,7 @@ less than 0.2 degrees at the rate of the latent frames, and leaves nods as they 
 SIGNED: Final = frozenset({"yaw", "pitch", "roll", "tx", "ty", "scale"})
 CLOSING: Final = (0.20, 0.42)
 """`mouthClose` from which lips begin to seal, and from which they are sealed (dev split)."""
-TOUCHING: Final = (0.12, 0.30)
+TOUCHING: Final = (0.09, 0.24)
 """The same for `mouthRollLower` and the teeth."""
 TOUCHING_JAW: Final = 0.11
 SHUTTING: Final = (0.30, 0.65)

@@ -21,7 +21,7 @@ YAW, JAW = CHANNEL_INDEX["yaw"], CHANNEL_INDEX["jawOpen"]
 
 def smooth_motion(frames: int) -> NDArray[np.float32]:
     t = np.arange(frames) / MOTION_FPS
-    motion = np.full((frames, NUM_CHANNELS), 0.1, np.float32)
+    motion = np.full((frames, NUM_CHANNELS), 0.05, np.float32)
     motion[:, YAW] = 4.0 * np.sin(2.0 * t)
     motion[:, JAW] = 0.3 + 0.2 * np.sin(15.0 * t)
     return motion
