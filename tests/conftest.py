@@ -1,15 +1,20 @@
 """What tests in several folders need."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Triton's interpreter stands in for a GPU. Read when Triton is imported, which other tests
+    # than those of kernels do as well.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")
 def toy_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file of liveact-mini's form: the real classes, tiny, with random weights."""
-    import torch
-
     from liveact_cli.mini.audio import AudioNet, AudioNetConfig
     from liveact_cli.mini.codec import LATENT_CHANNELS, MotionCodec
     from liveact_cli.mini.model import WEIGHTS_NAME

@@ -173,6 +173,8 @@ def process(desk, *words: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
+        # Whoever started the tests may have them ignore it, as shells do for what runs behind.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from script_strategies import scripts, texts
 
 from liveact_cli.core.errors import UsageError
@@ -28,6 +29,15 @@ from liveact_cli.script.source import Source
 @settings(max_examples=200, deadline=None)
 @given(scripts)
 def test_a_script_is_read_back_as_written(script: Script) -> None:
+    assert parse_script(Source(format_script(script))).script == script
+
+
+@given(st.lists(texts.filter(str.strip), min_size=2, max_size=3, unique_by=str.casefold))
+@example(["well", "A?"])
+@example(["a,b", "c"])
+def test_any_text_survives_in_a_list(synonyms: list[str]) -> None:
+    definition = {"kind": "emotion", "like": "warm", "synonyms": synonyms}
+    script = Script.model_validate({"liveact": 1, "define": {"glad": definition}})
     assert parse_script(Source(format_script(script))).script == script
 
 

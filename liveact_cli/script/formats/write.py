@@ -71,4 +71,5 @@ def _value(value: object) -> str:
 
 def _listed(text: object) -> str:
     quoted = quote(str(text))
-    return quoted if quoted.startswith('"') or "," not in quoted else f'"{quoted}"'
+    # Inside brackets these two end or begin something.
+    return f'"{quoted}"' if quoted[0] != '"' and set(quoted) & set(",?") else quoted

@@ -1,13 +1,7 @@
-"""Triton's interpreter stands in for a GPU, where there is none."""
-
-import os
+"""Kernels run on a GPU, or in Triton's interpreter (tests/conftest.py)."""
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    # Read when a kernel is defined, so before anything imports the module that has them.
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")
