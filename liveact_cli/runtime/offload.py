@@ -8,6 +8,7 @@ Applied from outside to a finished module: nothing here is known to it.
 """
 
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -66,7 +67,7 @@ class Lane:
             self._stream.synchronize()
 
 
-class _Turns:
+class _Turns(ABC):
     """Which of many things lie in the few places on the device; subclasses move them."""
 
     def __init__(self, count: int, lane: Lane) -> None:
@@ -105,17 +106,17 @@ class _Turns:
         if index is not None:
             self._leave(index, place)
 
+    @abstractmethod
     def _enter(self, index: int, place: int) -> None:
         """Let the thing use its place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _leave(self, index: int, place: int) -> None:
         """Send home what has to be kept of a place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fetch(self, index: int, place: int) -> None:
         """Copy from the home to a place."""
-        raise NotImplementedError
 
 
 # Weights -----------------------------------------------------------------------------------------
