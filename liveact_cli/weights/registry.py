@@ -67,7 +67,7 @@ MINI: Final = ModelRow(
     default_long_side=1024,
     policy=MemoryPolicy(),
     needs="nothing but this package",
-    estimate=Estimate("2 CPU cores", 4.1, 0.008, 650_000_000),
+    estimate=Estimate("2 CPU cores", 2.7, 0.0048, 650_000_000),
 )
 
 FULL: Final = ModelRow(
@@ -81,7 +81,7 @@ FULL: Final = ModelRow(
     size_step=16,  # 8 for the VAE, times 2 for the transformer's patches
     default_long_side=720,
     policy=MemoryPolicy(),
-    needs="55 GB of weights on the disk, and a GPU with 80 GB (or two)",
+    needs="55 GB of weights on the disk, and a GPU: 80 GB, or from 24 GB on with offloading",
     estimate=Estimate("one GPU with 80 GB", 120.0, 0.25, 60_000_000_000),
 )
 
