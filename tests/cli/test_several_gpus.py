@@ -47,7 +47,9 @@ def test_two_processes_make_the_same_video(shell, tmp_path: Path) -> None:
 def test_a_killed_process_ends_the_render(shell, tmp_path: Path) -> None:
     def kill_the_other() -> None:
         while not stopped.is_set():
-            rows = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid=,command="], text=True)
+            rows = subprocess.check_output(
+                ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], text=True
+            )
             for pid, parent, command in (row.split(None, 2) for row in rows.splitlines()):
                 if parent == str(os.getpid()) and "runtime.follower" in command:
                     os.kill(int(pid), signal.SIGKILL)

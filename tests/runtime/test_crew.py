@@ -27,7 +27,7 @@ pytestmark = pytest.mark.multi
 
 def followers() -> list[int]:
     """Return the processes that this one has started for a crew."""
-    rows = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid=,command="], text=True)
+    rows = subprocess.check_output(["ps", "-A", "-ww", "-o", "pid=,ppid=,command="], text=True)
     split = (row.split(None, 2) for row in rows.splitlines())
     mine = (row for row in split if row[1] == str(os.getpid()))
     return [int(pid) for pid, _, command in mine if "runtime.follower" in command]
