@@ -165,7 +165,7 @@ def _make(
     from liveact_cli.cli.casting import watcher_for
     from liveact_cli.core.errors import Interrupted
     from liveact_cli.core.events import Finished
-    from liveact_cli.core.units import format_time
+    from liveact_cli.core.units import counted, format_time
     from liveact_cli.studio.podcast import kept_of, make_episode
     from liveact_cli.studio.seats import seats_of
 
@@ -188,8 +188,9 @@ def _make(
         raise RuntimeError("the episode ended without an end")
     if not quiet:
         environment.say(
-            f"{finished.output.name}: {format_time(finished.duration)} with {len(plan.roles)} "
-            f"people in {format_time(finished.seconds)} (seed {plan.seed})"
+            f"{finished.output.name}: {format_time(finished.duration)} with "
+            f"{counted(len(plan.roles), 'person', 'people')} in "
+            f"{format_time(finished.seconds)} (seed {plan.seed})"
         )
     return finished
 
@@ -262,7 +263,7 @@ def _show_plan(plan: "EpisodePlan", environment: "Environment", *, as_json: bool
 
 
 def _plan_lines(plan: "EpisodePlan") -> str:
-    from liveact_cli.core.units import format_bytes, format_time
+    from liveact_cli.core.units import counted, format_bytes, format_time
     from liveact_cli.studio.plan import bytes_needed
 
     episode, row = plan.episode, plan.model.row
@@ -276,7 +277,7 @@ def _plan_lines(plan: "EpisodePlan") -> str:
                                f"drawn at {role.size}")
             for role, share in zip(plan.roles, plan.shares, strict=True)
         ),
-        ("picture", f"{episode.layout}, {len(plan.shots)} shots"),
+        ("picture", f"{episode.layout}, {counted(len(plan.shots), 'shot', 'shots')}"),
         ("estimate", f"{format_time(plan.estimated_seconds)} on {row.estimate.measured_on}, "
                      f"at most {format_bytes(bytes_needed(plan))} of disk"),
     ]  # fmt: skip

@@ -37,6 +37,11 @@ def format_time(seconds: float) -> str:
     return f"{hours}:{tail}" if hours else tail
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Return a number with the word that fits it: `1 person`, `2 people`."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def format_bytes(count: float) -> str:
     """Return a size for people in decimal units with three digits: `850 MB`, `40.3 GB`."""
     power = 0

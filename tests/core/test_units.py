@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveact_cli.core.units import Size, format_bytes, format_time, parse_size, parse_time
+from liveact_cli.core.units import Size, counted, format_bytes, format_time, parse_size, parse_time
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,7 @@ def test_not_sizes(text):
 )
 def test_bytes_are_written_with_three_digits(count, text):
     assert format_bytes(count) == text
+
+
+def test_counted_words() -> None:
+    assert [counted(n, "shot", "shots") for n in (0, 1, 2)] == ["0 shots", "1 shot", "2 shots"]
