@@ -8,6 +8,7 @@ Shapes: B batch, S tokens per frame, T tokens, N heads, H head dim, R fold ratio
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Self
 
 import torch
@@ -58,6 +59,29 @@ Compress = Callable[[Tensor, Tensor | None, MemoryPolicy, int], None]
 """What `compress` is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The window of one layer at one step before it is allocated: its sizes, precision and place.
+
+    `dtype` is that of the keys and values that are remembered, however they are kept.
+    """
+
+    policy: MemoryPolicy
+    tokens_per_frame: int
+    fold: FoldWeights
+    heads: int
+    head_dim: int
+    dtype: torch.dtype
+    device: torch.device
+    step: int = 0
+    layer: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has room for: window * S."""
+        return self.policy.window * self.tokens_per_frame
+
+
 class LayerMemory:
     """The window of one layer at one step; `append` is its only mutation."""
 
@@ -82,23 +106,19 @@ class LayerMemory:
         self.filled = 0
 
     @classmethod
-    def empty(
-        cls,
-        policy: MemoryPolicy,
-        tokens_per_frame: int,
-        fold: FoldWeights,
-        *,
-        heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        step: int,
-        layer: int,
-    ) -> Self:
+    def empty(cls, window: Window) -> Self:
         """Allocate a window that remembers nothing yet."""
-        shape = (1, policy.window * tokens_per_frame, heads, head_dim)
-        k, v = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
-        return cls(policy, tokens_per_frame, fold, k, v, step=step, layer=layer)
+        shape = (1, window.tokens, window.heads, window.head_dim)
+        k, v = (torch.zeros(shape, dtype=window.dtype, device=window.device) for _ in range(2))
+        return cls(
+            window.policy,
+            window.tokens_per_frame,
+            window.fold,
+            k,
+            v,
+            step=window.step,
+            layer=window.layer,
+        )
 
     def buffers(self) -> dict[str, Tensor]:
         """Return all that is held, by name: `[1, window * S, N, ...]`."""
@@ -208,31 +228,9 @@ class Storage:
 
     layer_type: type[LayerMemory] = LayerMemory
 
-    def layer(
-        self,
-        policy: MemoryPolicy,
-        tokens_per_frame: int,
-        fold: FoldWeights,
-        *,
-        heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        step: int,
-        layer: int,
-    ) -> LayerMemory:
+    def layer(self, window: Window) -> LayerMemory:
         """Allocate the window of one layer at one step."""
-        return self.layer_type.empty(
-            policy,
-            tokens_per_frame,
-            fold,
-            heads=heads,
-            head_dim=head_dim,
-            dtype=dtype,
-            device=device,
-            step=step,
-            layer=layer,
-        )
+        return self.layer_type.empty(window)
 
     def bank(self, layers: Sequence[LayerMemory], device: torch.device) -> Bank:
         """Join the windows of one step, which are used on `device`."""
@@ -260,21 +258,11 @@ class ConvMemory:
         keep = storage or Storage()
 
         def bank(step: int) -> Bank:
-            layers = [
-                keep.layer(
-                    policy,
-                    tokens_per_frame,
-                    fold,
-                    heads=heads,
-                    head_dim=head_dim,
-                    dtype=dtype,
-                    device=device,
-                    step=step,
-                    layer=layer,
-                )
+            windows = (
+                Window(policy, tokens_per_frame, fold, heads, head_dim, dtype, device, step, layer)
                 for layer, fold in enumerate(folds)
-            ]
-            return keep.bank(layers, device)
+            )
+            return keep.bank([keep.layer(window) for window in windows], device)
 
         self.banks = {step: bank(step) for step in steps}
 

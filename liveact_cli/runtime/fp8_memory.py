@@ -18,6 +18,7 @@ from liveact_cli.model.memory import (
     FoldWeights,
     LayerMemory,
     Storage,
+    Window,
     compress,
     fold_tokens,
     tokens_of,
@@ -46,29 +47,26 @@ class FP8LayerMemory(LayerMemory):
         self.dtype = dtype
 
     @classmethod
-    def empty(
-        cls,
-        policy: MemoryPolicy,
-        tokens_per_frame: int,
-        fold: FoldWeights,
-        *,
-        heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        step: int,
-        layer: int,
-    ) -> Self:
+    def empty(cls, window: Window) -> Self:
         """Allocate a window that remembers nothing yet."""
-        shape = (1, policy.window * tokens_per_frame, heads)
+        shape, device = (1, window.tokens, window.heads), window.device
         k, v = (
             Quantised(
-                torch.zeros(*shape, head_dim, dtype=E4M3, device=device),
+                torch.zeros(*shape, window.head_dim, dtype=E4M3, device=device),
                 torch.zeros(*shape, 1, device=device),
             )
             for _ in range(2)
         )
-        return cls(policy, tokens_per_frame, fold, k, v, dtype=dtype, step=step, layer=layer)
+        return cls(
+            window.policy,
+            window.tokens_per_frame,
+            window.fold,
+            k,
+            v,
+            dtype=window.dtype,
+            step=window.step,
+            layer=window.layer,
+        )
 
     def buffers(self) -> dict[str, Tensor]:
         """Return the numbers and their scales."""

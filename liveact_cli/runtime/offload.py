@@ -10,16 +10,15 @@ Applied from outside to a finished module: nothing here is known to it.
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from liveact_cli.core.budget import ALIGNMENT, PLACES
-from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.model.block import Block
-from liveact_cli.model.memory import Bank, FoldWeights, LayerMemory, Storage
+from liveact_cli.model.memory import Bank, LayerMemory, Storage, Window
 from liveact_cli.model.transformer import LiveActTransformer
 
 RESIDENT: Final = ("self_attn.fold_k", "self_attn.fold_v", "audio_attn.kv")
@@ -256,31 +255,11 @@ class HostStorage(Storage):
         self._inner = inner or Storage()
         self._streams: dict[tuple[object, ...], _WindowPlaces] = {}
 
-    def layer(
-        self,
-        policy: MemoryPolicy,
-        tokens_per_frame: int,
-        fold: FoldWeights,
-        *,
-        heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        step: int,
-        layer: int,
-    ) -> LayerMemory:
+    def layer(self, window: Window) -> LayerMemory:
         """Allocate the window of one layer at one step in host memory."""
-        made = self._inner.layer(
-            policy,
-            tokens_per_frame,
-            fold,
-            heads=heads,
-            head_dim=head_dim,
-            dtype=dtype,
-            device=torch.device("cpu") if device.type == "cuda" else device,
-            step=step,
-            layer=layer,
-        )
+        device = window.device
+        home = torch.device("cpu") if device.type == "cuda" else device
+        made = self._inner.layer(replace(window, device=home))
         for buffer in made.buffers().values():
             pin(buffer, device)
         return made

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from liveact_cli.core.geometry import MemoryPolicy
-from liveact_cli.model.memory import FoldWeights, LayerMemory
+from liveact_cli.model.memory import FoldWeights, LayerMemory, Window
 from liveact_cli.model.rope import rope_table
 from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import Quantised
@@ -82,10 +82,8 @@ def test_remember_over_three_chunks(fused, device, dtype) -> None:
 
 def rounded_layer(device: torch.device, dtype: torch.dtype) -> FP8LayerMemory:
     weight = torch.randn(POLICY.ratio, HEADS, HEAD, device=device).to(dtype)
-    return FP8LayerMemory.empty(
-        POLICY, SIZE, FoldWeights(weight, None), heads=HEADS, head_dim=HEAD, dtype=dtype,
-        device=device, step=0, layer=0,
-    )  # fmt: skip
+    fold = FoldWeights(weight, None)
+    return FP8LayerMemory.empty(Window(POLICY, SIZE, fold, HEADS, HEAD, dtype, device))
 
 
 @pytest.mark.parametrize("dtype", [FP32, BF16])
