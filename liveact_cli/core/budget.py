@@ -305,11 +305,13 @@ def host_budget(sizes: DecodeSizes, layout: Layout, *, saving: bool = True) -> B
     """
     memory, policy = memory_bytes(sizes, layout), sizes.policy
     state = memory * policy.first_chunk // policy.window if saving else 0
+    # Every process keeps a copy of its own: pinned memory belongs to the one that pins it.
     offloaded = layout.gpus * block_bytes(sizes, layout) if layout.blocks_offloaded else 0
+    copies = f" ({layout.gpus} copies, one a process)" if layout.gpus > 1 else ""
     return Budget(
         (
             Part("processes", layout.gpus * PROCESS),
-            Part("weights", offloaded),
+            Part(f"weights{copies}", offloaded),
             Part("memory", memory if layout.cache_offloaded else 0),
             Part("saved state", state),
         )

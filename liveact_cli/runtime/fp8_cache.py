@@ -2,12 +2,16 @@
 
 It holds one safetensors file, written tensor by tensor (the rounded model is never whole in the
 host's memory), and the plan as it was decided by measuring. Both name the source they came from.
+One process writes at a time, whether it is a rank of the same render or another render: the others
+wait for the file and read it.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -22,6 +26,10 @@ from liveact_cli.runtime.fp8_numbers import Quantised, quantise_rows
 FOLDER: Final = ".fp8"
 WEIGHTS: Final = "weights.safetensors"
 PLAN: Final = "plan.json"
+LOCK: Final = "weights.lock"
+PATIENCE: Final = 120.0
+"""Seconds without a new byte after which a process that writes is no longer waited for."""
+_GLANCE: Final = 0.1
 _FORMAT: Final = 1
 _ALIGNMENT: Final = 8
 
@@ -44,33 +52,52 @@ class FP8Cache:
     """Rounded layers: read where they are stored for this source and plan, else made and stored.
 
     `shapes` maps the planned layers to `(N, K)`. Ask for them in that order, inside a with block.
-    A folder that cannot be written to is no error: the layers are then made every time.
+    A folder that cannot be written to is no error: the layers are then made every time. Where
+    another process is storing them they are read when it has, unless it stands still for
+    `patience` seconds.
     """
 
     def __init__(
-        self, checkpoint: Path, files: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]
+        self,
+        checkpoint: Path,
+        files: Sequence[Path],
+        shapes: Mapping[str, tuple[int, ...]],
+        patience: float = PATIENCE,
     ) -> None:
         self.shapes = dict(shapes)
         self.hit = False
         self._path = checkpoint / FOLDER / WEIGHTS
         names = hashlib.sha256("\n".join(sorted(shapes)).encode()).hexdigest()
         self._metadata = {"source": source_hash(files), "layers": names}
+        self._patience = patience
+        self._turn: BinaryIO | None = None
         self._reader: Any = None
         self._writer: _Writer | None = None
 
     def __enter__(self) -> Self:
         """Open what is stored, or begin to store."""
         self._reader = _open(self._path, self._metadata)
-        self.hit = self._reader is not None
-        if not self.hit and self.shapes:
+        if self._reader is None and self.shapes:
             with contextlib.suppress(OSError):
-                self._writer = _Writer(self._path, self._metadata, _layout(self.shapes))
+                self._begin()
+        self.hit = self._reader is not None
         return self
 
     def __exit__(self, kind: object, *exc: object) -> None:
         """Keep what was stored only when all of it came."""
         if self._writer is not None:
             self._writer.close(commit=kind is None)
+        if self._turn is not None:
+            self._turn.close()
+
+    def _begin(self) -> None:
+        """Store as the only one, or read what another process has stored meanwhile."""
+        self._path.parent.mkdir(exist_ok=True)
+        self._turn = self._path.with_name(LOCK).open("wb")
+        mine = _wait_for(self._turn, self._path.parent, self._patience)
+        self._reader = _open(self._path, self._metadata)
+        if mine and self._reader is None:
+            self._writer = _Writer(self._path, self._metadata, _layout(self.shapes))
 
     def get(self, layer: str, read: Callable[[], Tensor]) -> Quantised:
         """Return a layer's rounded weight; `read` gives the weight where it must be made."""
@@ -94,7 +121,7 @@ def save_plan(checkpoint: Path, files: Sequence[Path], plan: FP8Plan) -> None:
     path = checkpoint / FOLDER / PLAN
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        part = path.with_suffix(".part")
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         part.write_text(json.dumps(values | {"kept": dict(plan.kept)}), encoding="utf-8")
         part.replace(path)
 
@@ -117,6 +144,26 @@ def _layout(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, list[
         layout[f"{name}.weight"] = ("F8_E4M3", [rows, columns], rows * columns)
         layout[f"{name}.scale"] = ("F32", [rows, 1], rows * 4)
     return layout
+
+
+def _wait_for(turn: BinaryIO, folder: Path, patience: float) -> bool:
+    """Wait for the right to write; False where who has it stands still. The system takes it away
+    from a process that ends."""
+    written, since = -1, time.monotonic()
+    while True:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = sum(part.stat().st_size for part in folder.glob("*.part") if part.is_file())
+            if now != written:
+                written, since = now, time.monotonic()
+            if time.monotonic() - since >= patience:
+                return False
+            time.sleep(_GLANCE)
+        except OSError:  # a file system without locks: whoever is the last to finish is kept
+            return True
+        else:
+            return True
 
 
 def _open(path: Path, metadata: Mapping[str, str]) -> Any:
@@ -144,7 +191,6 @@ class _Writer:
             start += nbytes
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % _ALIGNMENT)
-        path.parent.mkdir(exist_ok=True)
         self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
         self._file: BinaryIO = self._part.open("wb")
         self._file.write(len(text).to_bytes(8, "little") + text)

@@ -1,8 +1,9 @@
 """Weights and memory in the host's memory, brought to the device a layer at a time.
 
 Both work alike: what a layer needs has a home in pinned host memory, and two places on the device
-take turns. While a layer computes, a stream of its own brings what the next one needs. On a CPU
-the same copies are made by the same code, one after the other, and change no result.
+take turns. While a layer computes, a stream of its own brings what the next one needs; after the
+last block comes the first again, for the next step. On a CPU the same copies are made by the same
+code, one after the other, and change no result.
 
 Applied from outside to a finished module: nothing here is known to it.
 """
@@ -67,10 +68,13 @@ class Lane:
 
 
 class _Turns(ABC):
-    """Which of many things lie in the few places on the device; subclasses move them."""
+    """Which of many things lie in the few places on the device; subclasses move them.
 
-    def __init__(self, count: int, lane: Lane) -> None:
-        self._count, self._lane = count, lane
+    `around` says that the first thing is wanted again after the last one.
+    """
+
+    def __init__(self, count: int, lane: Lane, *, around: bool) -> None:
+        self._count, self._lane, self._around = count, lane, around
         self._held: list[int | None] = [None] * PLACES
         self._marks: list[Any] = [None] * PLACES
         self._current: int | None = None
@@ -83,8 +87,8 @@ class _Turns(ABC):
         self._lane.compute_after(self._marks[place])
         self._current = index
         self._enter(index, place)
-        if index + 1 < self._count:
-            self._load(index + 1)
+        if self._around or index + 1 < self._count:
+            self._load((index + 1) % self._count)
 
     def _load(self, index: int) -> int:
         if index in self._held:
@@ -146,7 +150,7 @@ class StreamedWeights(_Turns):
     """Parameters of many like modules in host memory; those in use lie on the device."""
 
     def __init__(self, units: Sequence[Sequence[nn.Parameter]], device: torch.device) -> None:
-        super().__init__(len(units), Lane(device))
+        super().__init__(len(units), Lane(device), around=True)
         self._units: list[list[_Piece]] = []
         self._homes: list[Tensor] = []
         largest = 0
@@ -293,7 +297,7 @@ class _WindowPlaces:
         """Let a bank have the places; what another one has there goes home."""
         if self.user is not bank:
             if self.user is not None:
-                self.user.settle()
+                self.user.leave()
             self.user = bank
 
 
@@ -302,7 +306,8 @@ class HostBank(Bank, _Turns):
 
     def __init__(self, layers: Sequence[LayerMemory], places: _WindowPlaces) -> None:
         Bank.__init__(self, layers)
-        _Turns.__init__(self, len(self.layers), places.lane)
+        # The next step has a bank of its own: the last window is followed by none of this one.
+        _Turns.__init__(self, len(self.layers), places.lane, around=False)
         self._homes = [layer.buffers() for layer in self.layers]
         self.places = places
 
@@ -312,12 +317,16 @@ class HostBank(Bank, _Turns):
         self.bring(index)
         return self.layers[index]
 
-    def settle(self) -> None:
-        """Bring all windows home."""
+    def leave(self) -> None:
+        """Send all windows home; who has the places next copies after that."""
         self._lane.after_computing()
         for place in range(PLACES):
             self._evict(place)
         self._current = None
+
+    def settle(self) -> None:
+        """Bring all windows home, and wait until they are there."""
+        self.leave()
         self._lane.finish()
 
     def _held_part(self, index: int, buffer: Tensor) -> Tensor:

@@ -79,6 +79,14 @@ def test_the_hosts_memory_counts() -> None:
     assert (saved - unsaved) / 1e9 == pytest.approx(40.25 * 6 / 14, abs=0.1)
 
 
+def test_every_process_has_its_own_copy_of_offloaded_weights() -> None:
+    one, two = (host_budget(SIZES, Layout(offload="blocks", gpus=n)) for n in (1, 2))
+    weights = {part.name: part.nbytes for part in (*one.parts, *two.parts)}
+    assert weights["weights (2 copies, one a process)"] == 2 * weights["weights"] > 70e9
+    with pytest.raises(DeviceError, match=r"weights \(2 copies, one a process\) 73 GB"):
+        chosen(machine(32, 32, host=64), gpus=2, precision="bf16", offload="blocks")
+
+
 def test_wishes_are_followed() -> None:
     layout = chosen(machine(141), precision="fp8", offload="blocks")
     assert (layout.precision, layout.kv_precision, layout.offload) == ("fp8", "bf16", "blocks")

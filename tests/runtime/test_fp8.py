@@ -1,6 +1,7 @@
 """FP8 linear layers, emulated on the CPU: rounding, plans, errors over a roll-out, the cache."""
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from liveact_cli.runtime.fp8 import (
     plan_fp8,
     quantise,
 )
-from liveact_cli.runtime.fp8_cache import FOLDER, WEIGHTS, save_plan, stored_plan
+from liveact_cli.runtime.fp8_cache import FOLDER, LOCK, WEIGHTS, FP8Cache, save_plan, stored_plan
 from liveact_cli.runtime.fp8_numbers import E4M3, Quantised, quantise_rows, quantise_tensor
 from liveact_cli.runtime.loader import (
     load_transformer,
@@ -154,6 +155,43 @@ def test_a_damaged_cache_is_made_again(checkpoint: Path, plan: FP8Plan) -> None:
     name = plan.names[0] + ".weight"
     assert torch.equal(made.get_parameter(name).float(), again.get_parameter(name).float())
     assert len(load_file(stored)) == 2 * len(plan.names)
+
+
+def test_one_writes_and_the_others_read_what_it_wrote(checkpoint: Path) -> None:
+    files, shapes = transformer_files(checkpoint), {"one": (32, 16), "two": (16, 16)}
+    random = torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    found: list[Quantised] = []
+
+    def second() -> None:
+        with FP8Cache(checkpoint, files, shapes) as cache:
+            assert cache.hit, "it waits for the first and makes nothing itself"
+            found.extend(cache.get(name, lambda: torch.zeros(0)) for name in shapes)
+
+    other = threading.Thread(target=second)
+    with FP8Cache(checkpoint, files, shapes) as first:
+        made = [first.get("one", lambda: weights["one"])]
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert len(list((checkpoint / FOLDER).glob("*.part"))) == 1
+        made.append(first.get("two", lambda: weights["two"]))
+    other.join(10)
+    assert not first.hit
+    for ours, theirs in zip(made, found, strict=True):
+        assert torch.equal(ours.dequantised(), theirs.dequantised())
+
+
+def test_nobody_waits_for_one_that_stands_still_or_has_failed(checkpoint: Path) -> None:
+    files, shapes, weight = transformer_files(checkpoint), {"one": (16, 16)}, torch.eye(16)
+    with pytest.raises(RuntimeError), FP8Cache(checkpoint, files, shapes):
+        with FP8Cache(checkpoint, files, shapes, patience=0.2) as impatient:
+            assert torch.equal(impatient.get("one", lambda: weight).dequantised(), weight)
+        assert not (checkpoint / FOLDER / WEIGHTS).exists(), "only who has the turn writes"
+        raise RuntimeError
+    with FP8Cache(checkpoint, files, shapes) as after:
+        after.get("one", lambda: weight)
+    assert sorted(file.name for file in (checkpoint / FOLDER).iterdir()) == [LOCK, WEIGHTS]
 
 
 def test_layers_with_large_errors_go_back_and_the_plan_says_so(

@@ -10,12 +10,13 @@ from liveact_cli.engine.verify import CheckpointSubject, read_golden, verify_fil
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.memory import Storage
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime import offload
 from liveact_cli.runtime.fp8 import plan_fp8, quantise
 from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fuse import fuse
 from liveact_cli.runtime.kernels import eager
 from liveact_cli.runtime.loader import load_transformer
-from liveact_cli.runtime.offload import HostStorage, OffloadedBlocks
+from liveact_cli.runtime.offload import HostStorage, Lane, OffloadedBlocks
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TINY = GOLDEN / "tiny-liveact"
@@ -109,6 +110,34 @@ def test_five_blocks_take_turns_in_two_places(fused: bool) -> None:
         assert torch.equal(a, b) if exact else torch.allclose(a, b, atol=1e-4)
     assert 5 * blocks.steps.device_bytes == 2 * blocks.steps.host_bytes
     assert blocks.steps.device_bytes > 90_000
+
+
+def test_the_first_block_is_fetched_while_the_last_one_computes(monkeypatch) -> None:
+    """As events in the order in which they are given to the device, over two steps."""
+    model = LiveActTransformer(TOY).eval().requires_grad_(False)
+    events: list[str] = []
+    bytes_of_a_block = []
+
+    class Recording(Lane):
+        def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+            super().copy(target, source)
+            if source.numel() == bytes_of_a_block[0]:
+                events.append(f"fetch {homes.index(source.data_ptr())}")
+
+    monkeypatch.setattr(offload, "Lane", Recording)
+    blocks = OffloadedBlocks(model, CPU)
+    homes = [home.data_ptr() for home in blocks.steps._homes]
+    bytes_of_a_block.append(blocks.steps._homes[0].numel())
+    for index, block in enumerate(model.blocks):
+        block.register_forward_hook(lambda *_, index=index: events.append(f"computed {index}"))
+    with torch.inference_mode():
+        context = model.encode_context(torch.zeros(1, 3, 6), torch.zeros(1, 7, 18))
+        memory, x = model.new_memory(MemoryPolicy(), (4, 6), [0, 1]), torch.zeros(1, 16, 6, 4, 6)
+        for step in (0, 1):
+            model(x, 900.0, context, None, memory.bank(step), torch.zeros(1, 4, 6, 4, 6))
+    step = ["fetch 1", "computed 0", "fetch 2", "computed 1", "fetch 3", "computed 2", "fetch 4"]
+    step += ["computed 3", "fetch 0", "computed 4"]
+    assert events == ["fetch 0", *step, *step]
 
 
 def test_weights_come_home_and_can_be_changed() -> None:
