@@ -26,12 +26,15 @@ RESERVE: Final = 1_500_000_000
 """What CUDA's libraries, its graphs and fragments between tensors take of a card."""
 PROCESS: Final = 3_000_000_000
 """Host memory of a process with torch and CUDA's libraries, its pictures and frames included."""
+VIDEO_FRAMES: Final = 4
+"""Frames that a latent frame becomes."""
+MOST_LATENTS: Final = 8
+"""Latent frames of a chunk, and of the largest call of the VAE."""
+_COLOURS: Final = 3
 HALO: Final = 48
 """Pixels that a tile of the VAE sees around itself (see `wan.frames`)."""
-VAE_TENSORS: Final = 6.1
-"""Tensors of the widest kind that the VAE has alive at once, with fused kernels (counted)."""
-VAE_STATE_FRAMES: Final = 24.7
-"""Its state between chunks, in frames of the widest kind (counted)."""
+TILES: Final = (1024, 768, 512, 384, 256)
+"""Sides of tiles, in pixels, that are tried where memory is short."""
 
 Precision = Literal["fp32", "bf16", "fp8"]
 Offload = Literal["none", "cache", "blocks", "all"]
@@ -79,7 +82,7 @@ class Layout:
     kv_precision: Precision = "bf16"
     offload: Offload = "none"
     gpus: int = 1
-    latents_per_call: int = 8
+    latents_per_call: int = MOST_LATENTS
     tile: int | None = None
 
     @property
@@ -106,7 +109,8 @@ class Layout:
             exactly = f"{weights} weights, {kept} memory"
         away = {"none": "nothing", "cache": "memory", "blocks": "weights"}
         gpus = f"{self.gpus} GPU{'s' * (self.gpus > 1)}"
-        return f"{exactly}, {away.get(self.offload, 'both')} offloaded, {gpus}"
+        tiles = "" if self.tile is None else f", drawn in tiles of {self.tile} pixels"
+        return f"{exactly}, {away.get(self.offload, 'both')} offloaded{tiles}, {gpus}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,35 @@ class DecodeSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawingSizes:
+    """What a frame decoder holds, in frames of `channels` channels at the video's size (counted).
+
+    `tensors` are alive at once for every frame that a call makes, `state` is kept between calls.
+    """
+
+    channels: int = 96
+    tensors: float = 6.1
+    state: float = 24.7
+    tiled: bool = True
+
+
+DRAWING: Final = {
+    "wan": DrawingSizes(),
+    "lightvae": DrawingSizes(channels=24),
+    "taew2_1": DrawingSizes(channels=64, tensors=2.1, state=1.4, tiled=False),
+}
+"""The decoders at their published sizes, the VAE with its kernels fused."""
+UNFUSED_TENSORS: Final = 10.0
+"""What the VAE has alive where there is no Triton to fuse its kernels."""
+
+
+def drawing_sizes(decoder: str, *, fused: bool) -> DrawingSizes:
+    """Return what a decoder holds, by its name in `DRAWING`."""
+    sizes = DRAWING[decoder]
+    return sizes if fused or not sizes.tiled else replace(sizes, tensors=UNFUSED_TENSORS)
+
+
+@dataclass(frozen=True, slots=True)
 class CodecSizes:
     """The sizes of what stands around the transformer: bytes of weights, and the video's size."""
 
@@ -159,7 +192,7 @@ class CodecSizes:
     vae: int
     text_encoder: int
     audio_encoder: int
-    vae_channels: int = 96
+    drawing: DrawingSizes = DRAWING["wan"]
 
 
 # The transformer ---------------------------------------------------------------------------------
@@ -247,17 +280,41 @@ def activation_bytes(sizes: DecodeSizes, layout: Layout) -> int:
 
 
 def vae_bytes(codecs: CodecSizes, layout: Layout) -> int:
-    """Return the bytes of the VAE: its weights, its state, and its peak while it decodes."""
-    width, height = codecs.size
-    frame = codecs.vae_channels * width * height * layout.value_bytes
-    seen = whole = 1.0
+    """Return the bytes of what draws: its weights, and its peak while it decodes.
+
+    A call reads the state before it and makes the one after it. With tiles that is one tile's; the
+    states of the others wait on the host, and the pictures of a chunk are put together in float32.
+    """
+    drawing, (seen, _) = codecs.drawing, _shares(codecs.size, layout.tile)
+    frame = _frame_bytes(codecs, layout)
+    call = drawing.tensors * VIDEO_FRAMES * layout.latents_per_call
+    pictures = 0
     if layout.tile is not None:
-        for side in codecs.size:
-            pieces = math.ceil(side / layout.tile)
+        pictures = _COLOURS * FLOAT32 * math.prod(codecs.size) * VIDEO_FRAMES * MOST_LATENTS
+    return codecs.vae + pictures + round(frame * seen * (2 * drawing.state + call))
+
+
+def parked_bytes(codecs: CodecSizes, layout: Layout) -> int:
+    """Return the bytes of the tiles' states, which wait in the host's memory."""
+    if layout.tile is None:
+        return 0
+    _, whole = _shares(codecs.size, layout.tile)
+    return round(codecs.drawing.state * whole * _frame_bytes(codecs, layout))
+
+
+def _frame_bytes(codecs: CodecSizes, layout: Layout) -> int:
+    return codecs.drawing.channels * math.prod(codecs.size) * layout.value_bytes
+
+
+def _shares(size: Size, tile: int | None) -> tuple[float, float]:
+    """Return the share of a picture that the largest tile sees, and that all see together."""
+    seen = whole = 1.0
+    if tile is not None:
+        for side in size:
+            pieces = math.ceil(side / tile)
             share = min(1.0, (side / pieces + 2 * HALO) / side)
             seen, whole = seen * share, whole * share * pieces
-    state = VAE_STATE_FRAMES * frame * whole
-    return codecs.vae + round(state + VAE_TENSORS * 4 * layout.latents_per_call * frame * seen)
+    return seen, whole
 
 
 def decode_budget(sizes: DecodeSizes, layout: Layout, codecs: CodecSizes | None = None) -> Budget:
@@ -298,7 +355,13 @@ def encoder_budget(codecs: CodecSizes) -> Budget:
     )
 
 
-def host_budget(sizes: DecodeSizes, layout: Layout, *, saving: bool = True) -> Budget:
+def host_budget(
+    sizes: DecodeSizes,
+    layout: Layout,
+    codecs: CodecSizes | None = None,
+    *,
+    saving: bool = True,
+) -> Budget:
     """Return what lies in the host's memory, of all processes together.
 
     `saving` counts the state that a render keeps to go on from after a crash.
@@ -313,16 +376,26 @@ def host_budget(sizes: DecodeSizes, layout: Layout, *, saving: bool = True) -> B
             Part("processes", layout.gpus * PROCESS),
             Part(f"weights{copies}", offloaded),
             Part("memory", memory if layout.cache_offloaded else 0),
+            Part("tiles", 0 if codecs is None else parked_bytes(codecs, layout)),
             Part("saved state", state),
         )
     )
 
 
 def smaller_vae(layout: Layout) -> Iterator[Layout]:
-    """Yield a layout with ever fewer latent frames in one call of the VAE, which is exact.
-
-    Tiles are not tried: each keeps a state of its own, halo included, which takes more than they
-    save once a call is a single latent frame.
-    """
-    for latents in (8, 4, 2, 1):
+    """Yield a layout with ever fewer latent frames in one call of the VAE, which is exact."""
+    for latents in (MOST_LATENTS, 4, 2, 1):
         yield replace(layout, latents_per_call=latents)
+
+
+def tiled_vae(layout: Layout, codecs: CodecSizes) -> Iterator[Layout]:
+    """Yield a layout that draws in ever smaller tiles, as long as that saves memory."""
+    if not codecs.drawing.tiled:
+        return
+    layout = replace(layout, latents_per_call=1)
+    least = vae_bytes(codecs, layout)
+    for tile in TILES:
+        smaller = replace(layout, tile=tile)
+        if (needed := vae_bytes(codecs, smaller)) < least:
+            least = needed
+            yield smaller

@@ -1,10 +1,11 @@
 """Choose where and how exactly a model computes, from its bytes, before any is allocated.
 
 As little as possible is offloaded, then as little as possible rounded, on as few GPUs as possible.
+Before more is offloaded, the VAE draws in tiles.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from liveact_cli.core.budget import (
@@ -18,6 +19,7 @@ from liveact_cli.core.budget import (
     encoder_budget,
     host_budget,
     smaller_vae,
+    tiled_vae,
 )
 from liveact_cli.core.errors import DeviceError
 from liveact_cli.core.units import format_bytes
@@ -42,7 +44,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user has decided himself; None leaves the choice (`tile` None and 0: no tiles)."""
+    """What the user has decided himself; None leaves the choice (`tile` 0: no tiles)."""
 
     precision: Precision | None = None
     kv_precision: Precision | None = None
@@ -84,18 +86,18 @@ def needs_of(sizes: DecodeSizes, codecs: CodecSizes, layout: Layout, wishes: Wis
     """Return what a layout takes: on the device the larger of encoding and decoding."""
     budgets = (decode_budget(sizes, layout, codecs), encoder_budget(codecs))
     device = max(budgets, key=lambda budget: budget.total)
-    return Bytes(device, host_budget(sizes, layout, saving=wishes.saving))
+    return Bytes(device, host_budget(sizes, layout, codecs, saving=wishes.saving))
 
 
 def choose(sizes: DecodeSizes, codecs: CodecSizes, machine: Machine, wishes: Wishes) -> Choice:
     """Return the best layout that fits; raises DeviceError with the numbers when none does."""
     tried: list[tuple[Layout, Bytes]] = []
-    for layout in layouts(sizes.heads, machine, wishes):
+    for layout in layouts(sizes.heads, codecs, machine, wishes):
         needs = needs_of(sizes, codecs, layout, wishes)
         card = min(machine.cards[: layout.gpus])
         enough = machine.host is None or needs.host.total <= machine.host
         if needs.device.total <= card and enough:
-            return Choice(layout, needs, card, _reason(tried))
+            return Choice(layout, needs, card, _reason(layout, tried))
         tried.append((layout, needs))
     if not tried:
         raise DeviceError(
@@ -104,27 +106,40 @@ def choose(sizes: DecodeSizes, codecs: CodecSizes, machine: Machine, wishes: Wis
     raise _too_small(tried, machine, wishes)
 
 
-def layouts(heads: int, machine: Machine, wishes: Wishes) -> Iterator[Layout]:
+def layouts(heads: int, codecs: CodecSizes, machine: Machine, wishes: Wishes) -> Iterator[Layout]:
     """Yield all layouts that are allowed, the best first."""
-    counts = [n for n in range(1, len(machine.cards) + 1) if heads % n == 0]
-    tile = wishes.tile or None
     for offload in OFFLOADS:
-        for precision, kept in ROUNDINGS:
-            if precision == "fp8" and not machine.fp8:
-                continue
-            wanted = (wishes.precision, wishes.kv_precision, wishes.offload)
-            mine = (precision, kept, offload)
-            if any(w not in (None, m) for w, m in zip(wanted, mine, strict=True)):
-                continue
-            for gpus in counts if wishes.gpus is None else [wishes.gpus]:
-                yield from smaller_vae(Layout(precision, kept, offload, gpus, tile=tile))
+        level = list(_of_level(offload, heads, machine, wishes))
+        for layout in level:
+            yield from smaller_vae(layout)
+        if wishes.tile is None:
+            for layout in level:
+                yield from tiled_vae(layout, codecs)
 
 
-def _reason(tried: list[tuple[Layout, Bytes]]) -> str:
+def _of_level(offload: Offload, heads: int, machine: Machine, wishes: Wishes) -> Iterator[Layout]:
+    """Yield the layouts that offload as much, the least rounded first."""
+    counts = [n for n in range(1, len(machine.cards) + 1) if heads % n == 0]
+    for precision, kept in ROUNDINGS:
+        if precision == "fp8" and not machine.fp8:
+            continue
+        wanted = (wishes.precision, wishes.kv_precision, wishes.offload)
+        if any(w not in (None, m) for w, m in zip(wanted, (precision, kept, offload), strict=True)):
+            continue
+        for gpus in counts if wishes.gpus is None else [wishes.gpus]:
+            yield Layout(precision, kept, offload, gpus, tile=wishes.tile or None)
+
+
+def _reason(chosen: Layout, tried: list[tuple[Layout, Bytes]]) -> str:
     if not tried:
         return "nothing needs to be rounded or offloaded"
     layout, needs = tried[0]
-    return f"{layout}: that would take {format_bytes(needs.device.total)}"
+    reason = f"{layout}: that would take {format_bytes(needs.device.total)}"
+    untiled = replace(chosen, tile=None, latents_per_call=1)
+    for layout, needs in tried:
+        if layout == untiled != chosen and chosen.tile is not None:
+            reason += f"; without tiles it would take {format_bytes(needs.device.total)}"
+    return reason
 
 
 def _too_small(tried: list[tuple[Layout, Bytes]], machine: Machine, wishes: Wishes) -> DeviceError:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liveact_cli.core.budget import CodecSizes, Offload
+from liveact_cli.core.budget import CodecSizes, Offload, drawing_sizes
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
 from liveact_cli.core.placement import Machine, Wishes, choose
@@ -97,6 +97,7 @@ class Setup:
     kv_precision: KVPrecision = "bf16"
     offload: Offload = "none"
     latents_per_call: int = 8
+    tile: int | None = None
     decoder: Decoder = "wan"
     compiled_decoder: bool = False
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
@@ -144,7 +145,9 @@ def placed(setup: Setup, card: int) -> tuple[Setup, str]:
     with torch.device("meta"):
         decoder = VideoDecoder(setup.sizes.vae)
     parameters = sum(parameter.numel() for parameter in decoder.parameters())
-    codecs = CodecSizes(setup.size, 2 * parameters, 0, _SPEECH_BYTES, setup.sizes.vae.base)
+    drawing = drawing_sizes("wan", fused=find_spec("triton") is not None)
+    drawing = replace(drawing, channels=setup.sizes.vae.decoder_base)
+    codecs = CodecSizes(setup.size, 2 * parameters, 0, _SPEECH_BYTES, drawing)
     choice = choose(
         setup.sizes.transformer.decode_sizes(setup.policy, setup.latent_size),
         codecs,
@@ -157,6 +160,7 @@ def placed(setup: Setup, card: int) -> tuple[Setup, str]:
         kv_precision=layout.kv_precision,  # type: ignore[arg-type]  # never fp32
         offload=layout.offload,
         latents_per_call=layout.latents_per_call,
+        tile=layout.tile,
     )
     return chosen, str(choice)
 
@@ -286,8 +290,9 @@ class Rig:
 def one_video(decoder: WanDecoder | TinyDecoder, setup: Setup) -> LatentDecoder:
     """Return a decoder's stream for one video."""
     if isinstance(decoder, TinyDecoder):
-        return TinyFrameDecoder(decoder)
-    return WanFrameDecoder(decoder, latents_per_call=setup.latents_per_call)
+        return TinyFrameDecoder(decoder, latents_per_call=setup.latents_per_call)
+    tile = None if setup.tile is None else setup.tile // setup.sizes.vae.spatial_stride
+    return WanFrameDecoder(decoder, tile=tile, latents_per_call=setup.latents_per_call)
 
 
 @dataclass(frozen=True)

@@ -306,7 +306,7 @@ def _load_wan(plan: RenderPlan) -> Speaker:
         policy=model.row.policy,
         cache=plan.cache,
         vae_overlap=bool(settings.vae_overlap),
-        tile_pixels=settings.tiles or None,
+        tile_pixels=layout.tile,
         latents_per_call=layout.latents_per_call,
         decoder=settings.decoder or "wan",
         decoder_weights=settings.decoder_weights,

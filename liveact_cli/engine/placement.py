@@ -5,12 +5,20 @@ Nothing is allocated here; of the weights only names and sizes are read.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any, Final
 
 import torch
 
 from liveact_cli.config.settings import RenderSettings
-from liveact_cli.core.budget import CodecSizes, DecodeSizes, Layout, Precision
+from liveact_cli.core.budget import (
+    DRAWING,
+    CodecSizes,
+    DecodeSizes,
+    Layout,
+    Precision,
+    drawing_sizes,
+)
 from liveact_cli.core.errors import DeviceError
 from liveact_cli.core.placement import Choice, Wishes, choose
 from liveact_cli.core.units import Size, format_bytes
@@ -20,7 +28,7 @@ from liveact_cli.runtime.devices import choose_devices, examine_machine
 from liveact_cli.runtime.loader import read_config
 from liveact_cli.weights.registry import FULL, ModelRow
 from liveact_cli.weights.resolve import ResolvedModel
-from liveact_cli.weights.store import AUDIO_WEIGHTS, find_audio_encoder, wan_files
+from liveact_cli.weights.store import AUDIO_WEIGHTS, find_audio_encoder, find_decoder, wan_files
 
 LARGEST_ON_CPU: Final = 4_000_000_000
 """Bytes of weights that are still tried without a GPU: checkpoints for tests and studies."""
@@ -59,10 +67,11 @@ class Placement:
                 values[f"{place}_bytes"] = {part.name: part.nbytes for part in budget.parts}
         return values
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """Return what decides the numbers of a video."""
         layout = self.layout
-        return {"precision": layout.precision, "kv_precision": layout.kv_precision}
+        made: dict[str, Any] = {"precision": layout.precision, "kv_precision": layout.kv_precision}
+        return made if layout.tile is None else made | {"tile": layout.tile}
 
 
 def place(
@@ -117,23 +126,28 @@ def sizes_of(
 
 def codec_sizes(model: ResolvedModel, settings: RenderSettings, size: Size) -> CodecSizes:
     """Return what decides the bytes around the transformer, from the files' sizes."""
-    files = wan_files(model.path)
+    files, name = wan_files(model.path), settings.decoder or "wan"
     heard = find_audio_encoder(model.path, settings.audio_encoder)
     audio = [heard / name for name in AUDIO_WEIGHTS if (heard / name).is_file()]
+    # The released VAE is stored in float32 and runs in bfloat16; the others are stored as they
+    # run, wav2vec2 with as much again for what it computes.
+    vae = files.vae.stat().st_size // 2
+    if name != "wan":  # of the VAE only what encodes comes along, which is less than half
+        vae = vae // 2 + find_decoder(model.path, name, settings.decoder_weights).stat().st_size
     return CodecSizes(
         size,
-        # The released VAE is stored in float32 and runs in bfloat16; the others are stored as
-        # they run, wav2vec2 with as much again for what it computes.
-        vae=files.vae.stat().st_size // 2,
+        vae=vae,
         text_encoder=files.text_encoder.stat().st_size,
         audio_encoder=2 * audio[0].stat().st_size,
+        drawing=drawing_sizes(name, fused=find_spec("triton") is not None),
     )
 
 
 def released_needs(size: Size, settings: RenderSettings) -> tuple[DecodeSizes, CodecSizes]:
     """Return what decides the bytes of the released model, whose files need not be there."""
     sizes = sizes_of(LIVEACT_18B, FULL, settings, size)
-    return sizes, CodecSizes(size, RELEASED_VAE, RELEASED_TEXT, RELEASED_AUDIO)
+    drawing = DRAWING[settings.decoder or "wan"]
+    return sizes, CodecSizes(size, RELEASED_VAE, RELEASED_TEXT, RELEASED_AUDIO, drawing)
 
 
 def _as_begun(settings: RenderSettings, begun: Mapping[str, Any] | None) -> RenderSettings:
@@ -145,6 +159,7 @@ def _as_begun(settings: RenderSettings, begun: Mapping[str, Any] | None) -> Rend
         settings,
         precision=settings.precision or made["precision"],
         kv_precision=settings.kv_precision or made["kv_precision"],
+        tiles=made.get("tile", 0) if settings.tiles is None else settings.tiles,
     )
 
 

@@ -58,8 +58,10 @@ class WanModel:
         self.prompt_encoder = TextEncoder(
             files.text_encoder, files.tokenizer, files.text_len, device, dtype, cache
         )
-        self.vae = WanVae(files.vae, device, dtype)
-        self._decoder = _small_decoder(*decoder, device, dtype) if decoder else self.vae.decoder
+        self.vae = WanVae(files.vae, device, dtype, draws=decoder is None)
+        drawing = _small_decoder(*decoder, device, dtype) if decoder else self.vae.decoder
+        assert drawing is not None
+        self._decoder: WanDecoder | TinyDecoder = drawing
 
     def see(self, image: Tensor) -> Sight:
         """Encode an image `[3, H, W]` in [-1, 1]; CLIP is let go afterwards."""
@@ -79,7 +81,7 @@ class WanModel:
     def frame_decoder(self) -> LatentDecoder:
         """Return a decoder for one video."""
         if isinstance(self._decoder, TinyDecoder):
-            return TinyFrameDecoder(self._decoder)
+            return TinyFrameDecoder(self._decoder, latents_per_call=self._latents_per_call)
         side = self._tile_pixels
         tile = None if side is None else max(1, side // self.vae.sizes.spatial_stride)
         return WanFrameDecoder(

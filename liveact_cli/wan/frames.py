@@ -22,6 +22,10 @@ Frames = Iterator[NDArray[np.uint8]]
 # The released code decodes each chunk afresh behind this many latent frames of the chunk before.
 RELEASED_OVERLAP = 3
 
+_TILE = "tile "
+_COLOURS = 3
+_HOST = torch.device("cpu")
+
 
 class LatentDecoder(FrameDecoder, Protocol):
     """A FrameDecoder that also gives what it draws before it is rounded to bytes."""
@@ -53,8 +57,10 @@ class WanFrameDecoder:
 
     `tile` (latent pixels a side) bounds memory: the decoder's local part, nearly all of its
     memory, runs piece by piece, each with its own state and `halo` latent pixels around it (13
-    cover its whole field of view; 6 stay within two grey levels). `latents_per_call` bounds
-    memory in time, exactly. `overlap` decodes as the released code does instead.
+    cover its whole field of view; 6 stay within two grey levels). A piece runs through all of a
+    chunk before the next one; meanwhile the states of the others wait in the host's memory.
+    `latents_per_call` bounds memory in time, exactly. `overlap` decodes as the released code does
+    instead.
     """
 
     def __init__(
@@ -117,7 +123,8 @@ class WanFrameDecoder:
         for key, value in state.items():
             part, _, name = key.partition("/")
             if name:
-                placed = value.to(self._vae.device, self._vae.dtype)
+                where = _HOST if part.startswith(_TILE) else self._vae.device
+                placed = value.to(where, self._vae.dtype)
                 self._states.setdefault(part, {})[name] = placed
 
     def _continue(self, latent: Tensor) -> Frames:
@@ -128,53 +135,78 @@ class WanFrameDecoder:
         """Go on with the stream, or begin it where there is no state; video `[3, T, H, W]`."""
         while latent.shape[1]:
             first = not self._states
-            take = 1 if first else self._per_call
+            most = self._per_call if self._tile is None else latent.shape[1]
+            take = 1 if first else most
             part, latent = latent[:, :take], latent[:, take:]
             yield self._step(part, first)
 
     @torch.inference_mode()
     def _step(self, latent: Tensor, first: bool) -> Tensor:
         """Decode `[C, F, h, w]` -> video `[3, T, H, W]` in [-1, 1]; F = 1 where `first`."""
-        features, state = self._vae.stem(latent, self._states.get("stem", {}))
-        self._states["stem"] = state
         if self._tile is not None:
-            return self._by_tiles(features, first, self._tile)
-        return self._part("body", features, first).clamp(-1.0, 1.0)
+            return self._by_tiles(latent, first, self._tile)
+        return self._part("body", self._stem(latent), first).clamp(-1.0, 1.0)
+
+    def _stem(self, latent: Tensor) -> Tensor:
+        features, self._states["stem"] = self._vae.stem(latent, self._states.get("stem", {}))
+        return features
 
     def _part(self, name: str, features: Tensor, first: bool) -> Tensor:
         """Go on with one part of the picture, which has a state of its own."""
         video, self._states[name] = self._vae.body(features, self._states.get(name, {}), first)
         return video[0]
 
-    def _by_tiles(self, features: Tensor, first: bool, tile: int) -> Tensor:
-        scale = self._vae.sizes.spatial_stride
-        height, width = features.shape[-2:]
-        rows = []
+    def _by_tiles(self, latent: Tensor, first: bool, tile: int) -> Tensor:
+        """Decode a chunk tile after tile; each is the whole stream of its part of the picture."""
+        scale, device = self._vae.sizes.spatial_stride, self._vae.device
+        features = torch.cat(
+            [self._stem(part) for part in torch.split(latent, self._per_call, 1)], 2
+        )
+        frames, height, width = features.shape[2:]
+        frames = 1 if first else frames * self._vae.sizes.temporal_stride
+        video = torch.empty(_COLOURS, frames, height * scale, width * scale, device=device)
         for row in pieces(height, tile, self._halo):
-            across = []
             for column in pieces(width, tile, self._halo):
-                seen = features[
-                    ..., row.seen_start : row.seen_stop, column.seen_start : column.seen_stop
-                ]
-                name = f"tile {row.start} {column.start}"
-                video = self._part(name, seen.contiguous(), first)
-                top, left = row.start - row.seen_start, column.start - column.seen_start
-                across.append(
-                    video[
-                        ...,
-                        top * scale : (top + row.stop - row.start) * scale,
-                        left * scale : (left + column.stop - column.start) * scale,
-                    ]
-                )
-            rows.append(torch.cat(across, dim=-1))
-        return torch.cat(rows, dim=-2).clamp(-1.0, 1.0)
+                name = f"{_TILE}{row.start} {column.start}"
+                self._move(name, device)
+                begun = 0
+                for part in torch.split(features, self._per_call, 2):
+                    drawn = self._part(name, _seen(part, row, column), first)
+                    kept = drawn[..., _kept(row, scale), :][..., _kept(column, scale)]
+                    area = video[:, begun : begun + kept.shape[1]]
+                    area[..., _whole(row, scale), _whole(column, scale)] = kept
+                    begun += kept.shape[1]
+                self._move(name, _HOST)
+        return video.clamp_(-1.0, 1.0)
+
+    def _move(self, part: str, device: torch.device) -> None:
+        if part in self._states:
+            state = self._states[part]
+            self._states[part] = {name: value.to(device) for name, value in state.items()}
+
+
+def _seen(features: Tensor, row: Piece, column: Piece) -> Tensor:
+    """Cut out of `[1, C, F, h, w]` what is decoded for a piece."""
+    rows = features[..., row.seen_start : row.seen_stop, :]
+    return rows[..., column.seen_start : column.seen_stop].contiguous()
+
+
+def _kept(piece: Piece, scale: int) -> slice:
+    """Where what is kept of a piece lies in what is decoded for it."""
+    start = (piece.start - piece.seen_start) * scale
+    return slice(start, start + (piece.stop - piece.start) * scale)
+
+
+def _whole(piece: Piece, scale: int) -> slice:
+    """Where a piece lies in the picture."""
+    return slice(piece.start * scale, piece.stop * scale)
 
 
 class TinyFrameDecoder:
-    """LatentDecoder over a TinyDecoder: one causal stream."""
+    """LatentDecoder over a TinyDecoder: one causal stream, `latents_per_call` at a time."""
 
-    def __init__(self, decoder: TinyDecoder) -> None:
-        self._decoder = decoder
+    def __init__(self, decoder: TinyDecoder, *, latents_per_call: int = 8) -> None:
+        self._decoder, self._per_call = decoder, latents_per_call
         self._state: State = {}
 
     def decode(self, latent: Tensor) -> Frames:
@@ -184,8 +216,11 @@ class TinyFrameDecoder:
     @torch.inference_mode()
     def video(self, latent: Tensor) -> Tensor:
         """Decode a stream's next latents as `decode` does, before rounding: `[3, T, H, W]`."""
-        video, self._state = self._decoder.step(latent, self._state)
-        return video
+        videos = []
+        for part in torch.split(latent, self._per_call, 1):
+            video, self._state = self._decoder.step(part, self._state)
+            videos.append(video)
+        return torch.cat(videos, 1)
 
     def flush(self) -> Frames:
         """Nothing: a causal decoder holds no frame back."""

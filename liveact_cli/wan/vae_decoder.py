@@ -38,7 +38,8 @@ WAN_SIZES: Final = VaeSizes(
 )
 """The released sizes, for measuring without the weights; loading reads the tensors."""
 
-_PREFIXES: Final = ("post_quant_conv.", "decoder.")
+DECODER_PARTS: Final = ("post_quant_conv.", "decoder.")
+"""How the names of what decodes begin, in a VAE under diffusers' names."""
 
 
 class _Weights(nn.Module):
@@ -76,7 +77,7 @@ class WanDecoder:
             )
         self.sizes, self.device, self.dtype = sizes, torch.device(device), dtype
         self.kernels = kernels or video.resolve(self.device)
-        own = {name: value for name, value in tensors.items() if name.startswith(_PREFIXES)}
+        own = {name: value for name, value in tensors.items() if name.startswith(DECODER_PARTS)}
         self._weights = checkpoint.build(lambda: _Weights(sizes), own, origin, dtype, device)
         if self.device.type == "cuda":
             channels_last(self._weights)

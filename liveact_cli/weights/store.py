@@ -19,6 +19,10 @@ AUDIO_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 DECODERS: Final = {"taew2_1": "taew2_1", "lightvae": "lightvaew2_1"}
 """Decoders beside the VAE's own, for the same latents, and the stems of their published files."""
 
+UNSUPPORTED_STEM: Final = "lighttae"
+"""How the names of decoders begin that have taew2_1's tensors and want latents of another scale.
+Nothing but the name tells them apart."""
+
 DOWNLOAD_HINT: Final = "get them with `liveact model download liveact-18b` (55 GB)"
 
 
@@ -74,13 +78,19 @@ def find_audio_encoder(folder: Path, given: Path | None = None) -> Path:
 
 def find_decoder(folder: Path, decoder: str, given: Path | None = None) -> Path:
     """Return the file of a decoder by its name in `DECODERS`: `given`, or the published file's name
-    in `folder`. Raises WeightsError when there is none.
+    in `folder`. Raises WeightsError when there is none, or when its name is that of another one.
     """
     stem = DECODERS[decoder]
     if given is not None:
         if not given.is_file():
             raise WeightsError(
                 f"{given} is no file with the decoder {decoder}", f"it is published as {stem}.pth"
+            )
+        if decoder == "taew2_1" and given.name.lower().startswith(UNSUPPORTED_STEM):
+            raise WeightsError(
+                f"{given.name} has the layers of {decoder} but draws from latents of another scale,"
+                " which is not supported",
+                "use taew2_1.pth (published with TAEHV) or --decoder lightvae",
             )
         return given
     for suffix in (".safetensors", ".pth"):

@@ -18,7 +18,7 @@ from liveact_cli.weights.resolve import example_file, resolve_model
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 RENDER = (
     "render", example_file("audio.wav"), "--ref", example_file("face.png"), "--model",
-    GOLDEN / "tiny-liveact", "--size", "64x64", "--seed", "5", "--crf", "0", "--duration", "1.7",
+    GOLDEN / "tiny-liveact", "--size", "64x96", "--seed", "5", "--crf", "0", "--duration", "1.7",
 )  # fmt: skip
 """Two chunks: what one remembers is read by the next."""
 
@@ -33,17 +33,20 @@ def test_offloading_draws_the_same_and_rounding_nearly(shell, tmp_path: Path) ->
         "plain.mp4": (),
         "away.mp4": ("--offload", "all"),
         "rounded.mp4": ("--kv-precision", "fp8", "--offload", "cache"),
+        "tiled.mp4": ("--tiles", "64"),
     }
     for name, options in ways.items():
         outcome = shell(*RENDER, "-o", name, *options)
         assert outcome.code == 0, outcome.err
-    plain, away, rounded = (frames_of(tmp_path / name) for name in ways)
+    plain, away, rounded, tiled = (frames_of(tmp_path / name) for name in ways)
     assert np.array_equal(plain, away)
     assert 0 < abs(plain - rounded).mean() < 3
+    assert abs(plain - tiled).max() <= 4  # two grey levels before 4:2:0, as everywhere
     records = [shell("inspect", name, "--json").json["liveact"] for name in ways]
     assert records[0] == records[1], "where weights lie is no part of what is recorded"
     assert records[0]["arithmetic"] == {"precision": "fp32", "kv_precision": "bf16"}
     assert records[2]["arithmetic"]["kv_precision"] == "fp8"
+    assert records[3]["arithmetic"]["tile"] == 64
     assert records[2]["computed"]["fp8_memory"] is True
     assert records[0]["computed"]["attention"]["kernel"] == "sdpa"
 
@@ -78,11 +81,16 @@ def test_the_choice_is_told_before_anything_is_loaded(
 def test_a_render_that_goes_on_keeps_its_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_gpus(monkeypatch, 3)
     model = resolve_model(str(GOLDEN / "tiny-liveact"), {})
-    begun = {"arithmetic": {"precision": "fp8", "kv_precision": "fp8"}}
+    begun: dict[str, dict[str, object]] = {
+        "arithmetic": {"precision": "fp8", "kv_precision": "fp8"}
+    }
     fresh = place(model, RenderSettings(), Size(64, 64)).layout
     later = place(model, RenderSettings(), Size(64, 64), begun).layout
     assert (fresh.precision, fresh.kv_precision) == ("bf16", "bf16")
     assert (later.precision, later.kv_precision) == ("fp8", "fp8")
+    assert later.tile is None, "tiles are not chosen for a render that began without them"
+    begun["arithmetic"]["tile"] = 256
+    assert place(model, RenderSettings(), Size(64, 64), begun).layout.tile == 256
     other = place(model, RenderSettings(kv_precision="bf16"), Size(64, 64), begun).layout
     assert other.kv_precision == "bf16", "what is asked for is done, and refused as another render"
 

@@ -19,6 +19,7 @@ from liveact_cli.wan import checkpoint
 from liveact_cli.wan.bundle import load_wan
 from liveact_cli.wan.frames import TinyFrameDecoder, WanFrameDecoder
 from liveact_cli.wan.tiny_decoder import TINY_WIDTHS, TinyDecoder, _places, shapes
+from liveact_cli.wan.vae import WanVae
 from liveact_cli.wan.vae_decoder import WanDecoder
 
 WIDTHS = (10, 8, 6, 4)
@@ -79,7 +80,7 @@ def test_a_stream_equals_the_published_order_of_work(
     tiny: TinyDecoder, latent: Tensor, cuts: list[int]
 ) -> None:
     wanted = frame_by_frame(tiny._tensors, latent)
-    ours = stream(TinyFrameDecoder(tiny), latent, cuts)
+    ours = stream(TinyFrameDecoder(tiny, latents_per_call=4), latent, cuts)
     assert ours.shape == (3, 21, 24, 40)
     assert ours.std() > 0.05
     assert relative(ours, wanted) < 1e-6
@@ -211,6 +212,28 @@ def test_the_model_draws_with_the_decoder_that_is_asked_for(
 def test_what_cannot_be_is_told_before_anything_is_loaded(settings, error, message) -> None:
     with pytest.raises(error, match=message):
         check_decoder(RenderSettings(**settings), CHECKPOINT)
+
+
+def test_of_the_vae_only_what_encodes_is_loaded(lightvae: Path) -> None:
+    model, full = (
+        load_wan(CHECKPOINT, decoder="lightvae", decoder_weights=lightvae),
+        WanVae(CHECKPOINT / "Wan2.1_VAE.pth", "cpu", torch.float32),
+    )
+    assert model.vae.decoder is None
+    held = sum(p.numel() for p in model.vae._model.parameters())
+    assert 0 < held < sum(p.numel() for p in full._model.parameters()) / 2
+    image = torch.rand(3, 32, 48) * 2 - 1
+    assert torch.equal(model.vae.encode_reference(image, 9), full.encode_reference(image, 9))
+
+
+def test_a_decoder_for_other_latents_is_refused_by_its_name(
+    tiny: TinyDecoder, tmp_path: Path
+) -> None:
+    path = published(tiny, tmp_path / "lighttaew2_1.safetensors")
+    TinyDecoder.from_file(path, "cpu", torch.float32)  # nothing in it tells
+    settings = RenderSettings(decoder="taew2_1", decoder_weights=path)
+    with pytest.raises(WeightsError, match=r"lighttaew2_1\.safetensors .* of another scale"):
+        check_decoder(settings, CHECKPOINT)
 
 
 def test_a_file_in_the_models_folder_is_found(lightvae: Path) -> None:

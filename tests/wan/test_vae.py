@@ -124,6 +124,12 @@ def test_tiles_that_see_far_enough_are_exact(components: Golden, vae: WanVae) ->
     assert relative(tiled, whole) < 1e-5
 
 
+def test_tiles_go_through_a_chunk_in_short_calls(wide: Tensor, vae: WanVae) -> None:
+    once = stream(WanFrameDecoder(vae.decoder, tile=8), wide, [1, 2])
+    short = stream(WanFrameDecoder(vae.decoder, tile=8, latents_per_call=1), wide, [3])
+    assert relative(short, once) < 1e-5
+
+
 def test_a_tile_of_nothing_is_refused(vae: WanVae) -> None:
     with pytest.raises(UsageError, match="tile 0"):
         WanFrameDecoder(vae.decoder, tile=0)
