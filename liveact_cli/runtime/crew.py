@@ -7,17 +7,13 @@ any other, whose calls the other ranks follow. They hold its weights and their h
 import itertools
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,6 +27,7 @@ from liveact_cli.model.memory import Bank
 from liveact_cli.model.transformer import Audio, Context, LiveActTransformer
 from liveact_cli.runtime.build import follow_plan
 from liveact_cli.runtime.fp8 import FP8Plan
+from liveact_cli.runtime.launch import Ended, Launch, Pipe
 from liveact_cli.runtime.orders import (
     Build,
     ClearMemory,
@@ -64,20 +61,19 @@ CONDITIONS: Final = 4
 
 @dataclass
 class _Member:
-    """Another rank: its process, the pipe to it, and what became of it."""
+    """Another rank: the pipe to its process, and what became of it."""
 
     post: Post
-    process: subprocess.Popen[bytes]
-    pipe: "Connection[object, object]"
+    pipe: Pipe | None
     ready: bool = False
-    ended: bool = False
+    end: Ended | None = None
     last: Failed | None = None
     thread: threading.Thread = field(init=False)
 
     @property
     def failure(self) -> LiveActError:
         """What its end means to the user."""
-        post, code = self.post, self.process.returncode
+        post, code = self.post, None if self.end is None else self.end.code
         name = f"the process of {post.device} ({post.rank + 1} of {post.ranks})"
         if self.last is not None and self.last.error is not None:
             return self.last.error
@@ -90,7 +86,14 @@ class _Member:
                 f"{name} was killed by {signal.Signals(-code).name}",
                 "a system that runs out of memory does that; otherwise run it again",
             )
-        return DeviceError(f"{name} ended with status {code}", "run it again")
+        how = "does not answer any more" if code is None else f"ended with status {code}"
+        return DeviceError(f"{name} {how}", "run it again")
+
+    def send(self, words: bytes) -> None:
+        """Tell it something; raises OSError when it has ended."""
+        if self.pipe is None:
+            raise BrokenPipeError
+        self.pipe.send_bytes(words)
 
 
 class Crew:
@@ -126,6 +129,7 @@ class Crew:
         self._dropped: list[int] = []
         self._team: Team | None = None
         self._members: list[_Member] = []
+        self._launch: Launch | None = None
         ranks, threads = len(devices), torch.get_num_threads()
         store = meeting_point(ranks)
         posts = [
@@ -133,8 +137,7 @@ class Crew:
             for rank, device in enumerate(devices)
         ]
         try:
-            for post in posts[1:]:
-                self._members.append(self._start(post, build))
+            self._start(posts[1:], build)
             self.transformer = build(device=devices[0])
             self._gather(posts[0], store)
         except BaseException:
@@ -167,14 +170,9 @@ class Crew:
             with suppress(RuntimeError, OSError):
                 self._tell(End())
                 dist.destroy_process_group()
-        deadline = time.monotonic() + GRACE
+        if self._launch is not None:
+            self._launch.close(GRACE if in_step else 0.0)
         for member in self._members:
-            if not in_step:
-                member.process.kill()
-            try:
-                member.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                member.process.kill()
             member.thread.join()
         if dist.is_initialized():
             with suppress(RuntimeError):
@@ -182,41 +180,31 @@ class Crew:
 
     # Starting and watching ---------------------------------------------------------------------
 
-    def _start(self, post: Post, build: Build) -> _Member:
-        ours, theirs = socket.socketpair()
-        # The same modules as here, however they are found; and a session of its own, because
-        # Ctrl-C and polite kills are for this process to answer.
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        with theirs:
-            command = [sys.executable, "-P", "-m", "liveact_cli.runtime.follower"]
-            process = subprocess.Popen(
-                [*command, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": paths},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        member = _Member(post, process, Connection(ours.detach()))
-        member.thread = threading.Thread(target=self._watch, args=(member,), daemon=True)
-        with suppress(OSError):  # it has ended already: that is seen below
-            member.pipe.send(Start(post, build))
-        member.thread.start()
-        return member
+    def _start(self, posts: Sequence[Post], build: Build) -> None:
+        self._launch = launch = Launch("liveact_cli.runtime.follower", len(posts))
+        for post, pipe in zip(posts, launch.pipes(), strict=True):
+            member = _Member(post, pipe)
+            self._members.append(member)
+            member.thread = threading.Thread(target=self._watch, args=(member,), daemon=True)
+            with suppress(OSError):  # it has ended already: that is seen below
+                if pipe is not None:
+                    pipe.send(Start(post, build))
+            member.thread.start()
 
     def _watch(self, member: _Member) -> None:
         """Listen to a rank until it ends; runs in a thread of its own."""
+        assert self._launch is not None
         with suppress(EOFError, OSError):
-            while True:
+            while member.pipe is not None:
                 message = member.pipe.recv()
                 with self._changed:
                     member.ready = member.ready or isinstance(message, Ready)
                     member.last = message if isinstance(message, Failed) else None
                     self._changed.notify_all()
-        member.process.wait()
+        end = Ended(0) if self._closing.is_set() else self._launch.end_of(member.post.rank - 1)
         with self._changed:
-            member.ended = True
-            lost = member.last is not None and member.last.lost
+            member.end = end
+            lost = not end.by_itself or (member.last is not None and member.last.lost)
             first = self._failure is None and not lost and not self._closing.is_set()
             if first:
                 self._failure = member.failure
@@ -238,11 +226,11 @@ class Crew:
     def _gather(self, post: Post, store: Any) -> None:
         with self._changed:
             self._changed.wait_for(
-                lambda: all(m.ready or m.ended for m in self._members) or self._failure is not None
+                lambda: all(m.ready or m.end for m in self._members) or self._failure is not None
             )
         with self._watched():
             for member in self._members:
-                member.pipe.send_bytes(b"")
+                member.send(b"")
             self._team = parallelize(self.transformer, post.meet(store))
         storage = self.transformer.storage
         self.transformer.memory_type = partial(_LeadMemory, self, self._team, storage=storage)
@@ -291,7 +279,7 @@ class Crew:
             self._tell(Forget(memories=dropped))
         payload, tensors = pack(order)
         for member in self._members:
-            member.pipe.send_bytes(payload)
+            member.send(payload)
         for tensor in tensors:
             self._team.spread(tensor.to(self.transformer.device).contiguous())
 

@@ -1,7 +1,7 @@
-"""A rank beside rank 0: `python -m liveact_cli.runtime.follower FD`, started by a `Crew`.
+"""A rank beside rank 0: `python -m liveact_cli.runtime.follower ADDRESS NUMBER`, run by a `Crew`.
 
-It does what it is told over the pipe FD, and ends when the pipe does: whatever happens to rank 0,
-nothing stays behind.
+It does what it is told over the pipe at ADDRESS, and ends when the pipe does: whatever happens to
+rank 0, nothing stays behind.
 """
 
 import os
@@ -9,11 +9,11 @@ import queue
 import sys
 import threading
 import traceback
-from multiprocessing.connection import Connection
 
 import torch
 
 from liveact_cli.core.errors import LiveActError
+from liveact_cli.runtime.launch import Pipe, connected
 from liveact_cli.runtime.orders import End, Failed, Held, Ready, Start, unpack
 from liveact_cli.runtime.ulysses import parallelize
 
@@ -22,7 +22,7 @@ Inbox = queue.SimpleQueue[bytes]
 
 def main() -> int:
     """Follow rank 0 to its end; what goes wrong is told to it, and shown by it."""
-    pipe: Connection[object, object] = Connection(int(sys.argv[1]))
+    pipe = connected(sys.argv[1:])
     inbox: Inbox = queue.SimpleQueue()
     start = pipe.recv()
     assert isinstance(start, Start)
@@ -37,7 +37,7 @@ def main() -> int:
     return 0
 
 
-def _listen(pipe: "Connection[object, object]", inbox: Inbox) -> None:
+def _listen(pipe: Pipe, inbox: Inbox) -> None:
     try:
         while True:
             inbox.put(pipe.recv_bytes())
@@ -46,7 +46,7 @@ def _listen(pipe: "Connection[object, object]", inbox: Inbox) -> None:
 
 
 @torch.inference_mode()
-def _follow(start: Start, pipe: "Connection[object, object]", inbox: Inbox) -> None:
+def _follow(start: Start, pipe: Pipe, inbox: Inbox) -> None:
     post = start.post
     torch.set_num_threads(post.threads)
     if post.device.type == "cuda":

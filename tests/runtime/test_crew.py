@@ -16,6 +16,7 @@ from liveact_cli.core.errors import DeviceError, UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.launch import Ended, Launch
 from liveact_cli.runtime.loader import load_transformer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -69,6 +70,41 @@ def test_what_fails_in_another_process_is_told() -> None:
     with pytest.raises(DeviceError, match=r"\(2 of 2\) failed: RuntimeError: the weights melted"):
         Crew(Unlucky(os.getpid()), CPUS, heads=2)
     assert followers() == []
+
+
+def test_a_launch_knows_how_its_processes_ended(tmp_path: Path, monkeypatch) -> None:
+    """Three processes: one is killed, one goes on and is ended with it, one never connects."""
+    code = """
+import os, signal, sys, time
+from liveact_cli.runtime.launch import connected
+number = int(sys.argv[2])
+pipe = connected(sys.argv[1:])
+print("this must not be seen")
+if number == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(60)
+"""
+    (tmp_path / "kept_busy.py").write_text(code)
+    (tmp_path / "lost_early.py").write_text("raise SystemExit(7)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    launch = Launch("kept_busy", 2)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+    first, second = launch.pipes()
+    assert first is not None
+    assert second is not None
+    begun = time.monotonic()
+    with pytest.raises(EOFError):
+        second.recv()
+    assert launch.end_of(1) == Ended(-signal.SIGKILL)
+    assert launch.end_of(0) == Ended(-signal.SIGTERM, by_itself=False)
+    launch.close(0)
+    assert time.monotonic() - begun < 5
+    launch = Launch("lost_early", 1)
+    assert launch.pipes() == [None]
+    assert launch.end_of(0) == Ended(7)
+    launch.close(0)
+    assert not Path(launch._folder.name).exists()
 
 
 def test_heads_are_checked_before_anything_is_started() -> None:
