@@ -1,7 +1,7 @@
 """Lips on the training corpus' dev split: what thresholds and training choices are made by.
 
     python tools/lip_dev.py --corpus training-runs/corpus [--weights W] [--spoilt]
-        [--closing 0.2 0.42] [--touching 0.12 0.3] [--seconds 110]
+        [--split natural-dev] [--closing 0.2 0.42] [--touching 0.12 0.3] [--seconds 110]
     python tools/lip_dev.py --corpus training-runs/corpus --performer    # from the true phones
 
 Figures as in lip_sync.py, over utterances that nothing was trained on, joined with pauses;
@@ -98,6 +98,7 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, help="default: the packaged ones")
     parser.add_argument("--performer", action="store_true")
     parser.add_argument("--spoilt", action="store_true")
+    parser.add_argument("--split", choices=("dev", "natural-dev"), default="dev")
     parser.add_argument("--seconds", type=float, default=110.0, help="of each source")
     parser.add_argument("--closing", type=float, nargs=2, default=decoder.CLOSING)
     parser.add_argument("--touching", type=float, nargs=2, default=decoder.TOUCHING)
@@ -109,7 +110,7 @@ def main() -> int:
         performer_motion if options.performer else model_motion(options.weights, 0)
     )
     every: tuple[list[Clip], list[Floats]] = ([], [])
-    for source in SPLITS["dev"]:
+    for source in SPLITS[options.split]:
         clips = dev_clips(options.corpus / "raw", source, options.seconds, options.spoilt)
         motions = [make(clip) for clip in clips]
         print(f"{source}: {line(judge(clips, motions, 25.0))}", flush=True)

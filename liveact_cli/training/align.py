@@ -29,6 +29,19 @@ class AlignedPhone:
     score: float
 
 
+@dataclass(frozen=True)
+class AlignedWord:
+    """One word as the text spells it, in lower case; seconds."""
+
+    text: str
+    start: float
+    stop: float
+
+
+def _pcm(samples: NDArray[np.float32]) -> bytes:
+    return (np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes()
+
+
 def words_of(text: str) -> list[str]:
     """Lower-case words, inner apostrophes kept."""
     return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower().replace("’", "'"))
@@ -70,12 +83,35 @@ class Aligner:
             self._added.add(name)
         return name
 
+    def words(self, samples: NDArray[np.float32], text: str) -> list[AlignedWord] | None:
+        """Words with their times, in order; None where text and sound do not fit.
+
+        Recordings of a minute pass here that are too long for `align`: cut them between words.
+        """
+        pairs = [(word, name) for word in words_of(text) if (name := self._entry(word))]
+        if not pairs:
+            return None
+        try:
+            self.decoder.set_align_text(" ".join(name for _, name in pairs))
+            self._decode(_pcm(samples))
+        except RuntimeError:  # as below
+            return None
+        if self.decoder.hyp() is None:
+            return None
+        said = [part for part in self.decoder.seg() if part.word[0] not in "<+["]
+        if len(said) != len(pairs):
+            return None
+        return [
+            AlignedWord(word, part.start_frame / 100, (part.end_frame + 1) / 100)
+            for (word, _), part in zip(pairs, said, strict=True)
+        ]
+
     def align(self, samples: NDArray[np.float32], text: str) -> list[AlignedPhone] | None:
         """Phones in order with silences between; None where text and sound do not fit."""
         names = [name for name in map(self._entry, words_of(text)) if name]
         if not names:
             return None
-        data = (np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes()
+        data = _pcm(samples)
         decoder = self.decoder
         try:
             decoder.set_align_text(" ".join(names))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liveact_cli.core.errors import UsageError
-from liveact_cli.training import recordings, synthesise
+from liveact_cli.training import kokoro, recordings, synthesise
 from liveact_cli.training.rawstore import RawEntry, read_raw, write_raw
 from liveact_cli.training.streams import Labels, StreamPlan, build_stream, label_stream
 from liveact_cli.training.synthesise import Utterance
@@ -33,22 +33,26 @@ SHARES: dict[str, float] = {
 """Share of `--hours` that each synthetic source speaks; the real prompts add what there is."""
 MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
 """Added for the second audio net; the split "more" is streams of these alone."""
-DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0}
+NATURAL: dict[str, float] = {"kokoro": 0.125}
+"""Added later still, with the sonnets: many natural voices, the split "natural"."""
+DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": (*SHARES, "prompts-it-train", "prompts-ru-train"),
     "more": tuple(MORE),
-    "dev": (*(f"{name}-dev" for name in DEV_SECONDS), "prompts-it-dev", "prompts-ru-dev"),
+    "natural": (*NATURAL, "sonnets-train"),
+    "dev": ("hibari-dev", "espeak-dev", "piper-dev", "prompts-it-dev", "prompts-ru-dev"),
+    "natural-dev": ("kokoro-dev", "sonnets-dev", "mfa"),
     "test": ("librivox", "prompts-fr"),
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
 _RECORDED = (
     "prompts-it-train", "prompts-ru-train", "prompts-it-dev", "prompts-ru-dev", "prompts-fr",
-    "librivox",
+    "librivox", "sonnets-train", "sonnets-dev", "mfa",
 )  # fmt: skip
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
-_TRAINING = ("train", "more")
+_TRAINING = ("train", "more", "natural")
 _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "espeak": synthesise.speak_espeak,
     "espeak-more": partial(synthesise.speak_espeak, languages=synthesise.ESPEAK_MORE),
@@ -57,6 +61,8 @@ _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "flite": synthesise.speak_flite,
     "piper": synthesise.speak_piper,
     "festival": synthesise.speak_festival,
+    "kokoro": kokoro.speak_kokoro,
+    "kokoro-dev": partial(kokoro.speak_kokoro, dev=True),
 }
 
 
@@ -148,13 +154,18 @@ def load_streams(
 
 def _speak(name: str, folder: Path, seconds: float, seed: int, suffix: str) -> str:
     started = time.monotonic()
-    stored = write_raw(folder, name + suffix, _SPEAKERS[name](seed), seconds)
+    speak = _SPEAKERS.get(name + suffix, _SPEAKERS[name])
+    stored = write_raw(folder, name + suffix, speak(seed), seconds)
     return f"{name}{suffix}: {stored / 60:.1f} min in {time.monotonic() - started:.0f} s"
 
 
 def _record(name: str, folder: Path) -> str:
     if name == "librivox":
         utterances = recordings.read_librivox()
+    elif name == "mfa":
+        utterances = recordings.read_mfa()
+    elif name.startswith("sonnets"):
+        utterances = recordings.read_sonnets(name.removeprefix("sonnets-"))
     else:
         language, _, part = name.removeprefix("prompts-").partition("-")
         utterances = recordings.read_prompts(language, part)
@@ -197,7 +208,7 @@ def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, hours * 3600 * share, seed + 1, "")
-            for name, share in MORE.items()
+            for name, share in (MORE | NATURAL).items()
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")
@@ -319,10 +330,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.relabel:
         for split in SPLITS:
+            if not (options.out / "streams" / split / "index.json").exists():
+                continue  # made before this split was thought of
             relabel(options.out, split, options.takes, options.seed, options.jobs)
         return
     make_raw(options.out / "raw", options.hours, options.seed, options.jobs)
-    for split in ("test", "dev", *_TRAINING):
+    for split in ("test", "dev", "natural-dev", *_TRAINING):
         if not (options.out / "streams" / split / "index.json").exists():
             hours = make_streams(options.out, split, options.takes, options.seed, options.jobs)
             print(f"{split}: {hours:.2f} h of streams", flush=True)

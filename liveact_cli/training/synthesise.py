@@ -293,7 +293,7 @@ def speak_flite(seed: int) -> Iterator[Utterance]:
 # --- neural voices -----------------------------------------------------------------------------
 
 
-def _with_output(model: Path, output: str, target: Path) -> Path:
+def with_output(model: Path, output: str, target: Path) -> Path:
     """Copy an ONNX model so that it also returns an inner tensor (its phone durations)."""
     import onnx
 
@@ -303,7 +303,7 @@ def _with_output(model: Path, output: str, target: Path) -> Path:
     return target
 
 
-def _session(path: Path) -> Any:
+def onnx_session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -316,7 +316,7 @@ _MARKS = "ˈˌ"
 _LENGTHENERS = "ːʰʲ̃"
 
 
-def _spans(symbols: list[str], durations: NDArray[np.float64], late: float) -> list[PhoneSpan]:
+def spans(symbols: list[str], durations: NDArray[np.float64], late: float) -> list[PhoneSpan]:
     """Phones from one duration per input symbol; marks give their time to the phone they modify."""
     stops = np.cumsum(durations)
     phones: list[PhoneSpan] = []
@@ -360,7 +360,7 @@ class HibariVoice:
         self.synth = dsp.synth
         self.voice = tts.Hibari(
             model=str(
-                _with_output(
+                with_output(
                     Path(tts.ASSETS) / "hibari.onnx", "/Clip_output_0", folder / "hibari.onnx"
                 )
             )
@@ -393,7 +393,7 @@ class HibariVoice:
         middle = np.exp(np.log(curve[voiced]).mean()) if voiced.any() else 1.0
         tuned = np.where(voiced, middle * pitch * (np.maximum(curve, 40) / middle) ** melody, curve)
         sound = self.synth(*bands, np.clip(tuned, -10, 600).astype(np.float32), rng)
-        return np.asarray(sound, np.float32), _spans(symbols, durations * self.FRAME, HIBARI_LATE)
+        return np.asarray(sound, np.float32), spans(symbols, durations * self.FRAME, HIBARI_LATE)
 
     @staticmethod
     def _stretch(
@@ -469,7 +469,7 @@ def speak_piper(seed: int) -> Iterator[Utterance]:
     voice = PiperVoice.load(str(model))
     symbols = {numbers[0]: symbol for symbol, numbers in voice.config.phoneme_id_map.items()}
     with tempfile.TemporaryDirectory() as folder:
-        session = _session(_with_output(model, "/Ceil_output_0", Path(folder) / "joe.onnx"))
+        session = onnx_session(with_output(model, "/Ceil_output_0", Path(folder) / "joe.onnx"))
         while True:
             text = texts.draw("en", rng)
             ids = [i for part in voice.phonemize(text) for i in voice.phonemes_to_ids(part)]
@@ -480,11 +480,11 @@ def speak_piper(seed: int) -> Iterator[Utterance]:
                 "scales": scales,
             })  # fmt: skip
             seconds = np.squeeze(durations).astype(float) * 256 / 22050
-            phones = _merge_blanks(_spans([symbols[i] for i in ids], seconds, PIPER_LATE))
+            phones = merge_blanks(spans([symbols[i] for i in ids], seconds, PIPER_LATE))
             yield Utterance(resample(np.squeeze(sound), 22050), phones, "piper", "joe", "en", text)
 
 
-def _merge_blanks(phones: list[PhoneSpan]) -> list[PhoneSpan]:
+def merge_blanks(phones: list[PhoneSpan]) -> list[PhoneSpan]:
     """Piper puts a blank after every symbol; a short one belongs to the phone before it."""
     merged: list[PhoneSpan] = []
     for label, start, stop in phones:

@@ -336,7 +336,9 @@ def train(
         trainer.start_from(load_mini(init).audio_encoder.net)
     trainer.resume()
     made = [
-        split for split in ("train", "more") if (corpus / "streams" / split / "index.json").exists()
+        split
+        for split in ("train", "more", "natural")
+        if (corpus / "streams" / split / "index.json").exists()
     ]
     streams = [stream for split in made for stream in load_streams(corpus, split)]
     sampler = Sampler(streams, seed + trainer.steps)

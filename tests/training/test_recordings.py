@@ -1,0 +1,91 @@
+"""Recordings of any length become aligned phrases; archives stay inside their folder."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("pocketsphinx")
+
+from liveact_cli.training import recordings
+from liveact_cli.training.align import AlignedWord, Aligner
+from liveact_cli.training.packages import unpack
+
+SPEECH = Path(__file__).parents[1] / "data" / "speech"
+CLIPS = ("sense_0870", "sense_0930")
+
+
+def long_reading() -> tuple[np.ndarray, str]:
+    """Two clips of a reading with a pause between them, and what is said."""
+    sounds, texts = [], []
+    for name in CLIPS:
+        sounds += [soundfile.read(SPEECH / f"{name}.wav", dtype="float32")[0], np.zeros(4800)]
+        texts.append((SPEECH / f"{name}.txt").read_text(encoding="utf8").strip())
+    return np.concatenate(sounds).astype(np.float32), " ".join(texts)
+
+
+@pytest.fixture(scope="module")
+def aligner() -> Aligner:
+    return Aligner()
+
+
+def test_phrases_end_at_pauses_once_they_are_long_enough() -> None:
+    words = [
+        AlignedWord(str(k), k * 1.0, k * 1.0 + (0.7 if k in (1, 4, 6) else 1.0)) for k in range(9)
+    ]
+    cut = [[word.text for word in phrase] for phrase in recordings.phrases(words)]
+    assert cut == [["0", "1", "2", "3", "4"], ["5", "6", "7", "8"]]
+    assert recordings.phrases([]) == []
+
+
+def test_a_long_reading_is_cut_and_aligned(aligner: Aligner) -> None:
+    samples, text = long_reading()
+    found = list(recordings.read_aloud(aligner, samples * 0.1, text, "x", "reader"))
+    assert len(found) > 1
+    assert " ".join(item.text for item in found).split()[:4] == text.lower().split()[:4]
+    spoken = sum(len(item.samples) for item in found) / 16000
+    assert 0.6 * len(samples) / 16000 < spoken < 1.1 * len(samples) / 16000
+    for item in found:
+        assert item.phones[-1][2] <= len(item.samples) / 16000 + 0.02
+        assert any(label == "ARPA:S" for label, _, _ in item.phones)
+
+
+def test_another_text_gives_no_phrases(aligner: Aligner) -> None:
+    samples, _ = long_reading()
+    text = "pack my box with five dozen liquor jugs and then go home again"
+    assert list(recordings.read_aloud(aligner, samples, text, "x", "reader")) == []
+
+
+def test_decode_resamples_and_mixes_down(tmp_path: Path) -> None:
+    time = np.arange(44100) / 44100
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "tone.flac", np.stack([tone, tone], 1), 44100)
+    with (tmp_path / "tone.flac").open("rb") as file:
+        samples = recordings.decode(file)
+    assert abs(len(samples) - 16000) < 64
+    crossings = np.count_nonzero(np.diff(np.signbit(samples[1000:15000])))
+    assert crossings == pytest.approx(880 * 14000 / 16000, abs=3)
+
+
+def archive(path: Path, *names: str) -> Path:
+    with tarfile.open(path, "w:gz") as file:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            file.addfile(member, io.BytesIO(b"abc"))
+    return path
+
+
+def test_unpack_drops_the_top_folder(tmp_path: Path) -> None:
+    unpack(archive(tmp_path / "a.tgz", "package/voices/x.bin", "package/y"), tmp_path / "out")
+    assert (tmp_path / "out" / "voices" / "x.bin").read_bytes() == b"abc"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tgz", "out"}
+
+
+def test_unpack_refuses_files_outside(tmp_path: Path) -> None:
+    with pytest.raises(tarfile.OutsideDestinationError):
+        unpack(archive(tmp_path / "a.tgz", "package/../../evil"), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tgz"}
