@@ -109,10 +109,12 @@ class Crew:
         heads: int,
         patience: float = PATIENCE,
         stuck: float | None = None,
+        overlap: bool = True,
     ) -> None:
         """Start a process for each device but the first, and build the transformer in all.
 
-        `heads` is how many attention heads it will have. Raises UsageError when they cannot be
+        `heads` is how many attention heads it will have, `overlap` lets them exchange while they
+        compute (the same numbers). Raises UsageError when they cannot be
         shared evenly, DeviceError when a process ends, and whatever `build` raises.
         """
         check_heads(heads, len(devices))
@@ -133,7 +135,7 @@ class Crew:
         ranks, threads = len(devices), torch.get_num_threads()
         store = meeting_point(ranks)
         posts = [
-            Post(rank, ranks, device, store.port, patience, threads)
+            Post(rank, ranks, device, store.port, patience, threads, overlap)
             for rank, device in enumerate(devices)
         ]
         try:
@@ -231,7 +233,7 @@ class Crew:
         with self._watched():
             for member in self._members:
                 member.send(b"")
-            self._team = parallelize(self.transformer, post.meet(store))
+            self._team = parallelize(self.transformer, post.meet(store), overlap=post.overlap)
         storage = self.transformer.storage
         self.transformer.memory_type = partial(_LeadMemory, self, self._team, storage=storage)
         forward = self.transformer.forward

@@ -54,7 +54,7 @@ def _follow(start: Start, pipe: Pipe, inbox: Inbox) -> None:
     held = Held(start.build(device=post.device))
     pipe.send(Ready())
     inbox.get()  # an empty message: everybody is ready
-    team = parallelize(held.transformer, post.meet())
+    team = parallelize(held.transformer, post.meet(), overlap=post.overlap)
     order = None
     while not isinstance(order, End):
         order = unpack(inbox.get(), team, post.device)

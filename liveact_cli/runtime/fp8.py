@@ -36,6 +36,7 @@ ERROR_LIMIT: Final = 0.08
 """Largest relative error of a layer's output; e4m3 rows of Gaussian numbers give about 0.04."""
 
 _SAMPLED_ROWS: Final = 32
+_ALL: Final = slice(None)
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,13 @@ class FP8Linear(nn.Module):
         scale = torch.empty(weight.shape[0], 1, device=weight.device)
         return cls(Quantised(torch.empty_like(weight, dtype=E4M3), scale), linear.bias, out_dtype)
 
-    def forward(self, x: Tensor | Quantised) -> Tensor:
-        """`[..., K]` -> `[..., N]`."""
+    def forward(self, x: Tensor | Quantised, part: slice = _ALL) -> Tensor:
+        """`[..., K]` -> `[..., N]`, or only a `part` of the outputs."""
         rows = x if isinstance(x, Quantised) else quantise_rows(x)
         flat = Quantised(rows.values.flatten(0, -2), rows.scale.flatten(0, -2))
-        weight = Quantised(self.weight, self.scale)
-        out = scaled_matmul(flat, weight, self.bias, self.out_dtype)
+        weight = Quantised(self.weight[part], self.scale[part])
+        bias = None if self.bias is None else self.bias[part]
+        out = scaled_matmul(flat, weight, bias, self.out_dtype)
         return torch.unflatten(out, 0, rows.values.shape[:-1])
 
 

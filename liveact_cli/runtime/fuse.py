@@ -33,20 +33,22 @@ from liveact_cli.runtime.fp8 import FP8Linear
 from liveact_cli.runtime.fp8_memory import FP8LayerMemory
 from liveact_cli.runtime.fp8_numbers import Quantised
 from liveact_cli.runtime.kernels import Kernels
+from liveact_cli.runtime.thirds import Thirds
 
 Rows = Tensor | Quantised
 
 
-def fuse(transformer: LiveActTransformer, kernels: Kernels) -> None:
+def fuse(transformer: LiveActTransformer, kernels: Kernels, *, staged: bool = False) -> None:
     """Run the blocks of a transformer, for inference, with `kernels`.
 
     An `attend` that others have put in keeps its place: then only q and k are normalised here.
+    `staged`: that one says when q, k and v are projected.
     """
     whole = transformer.attend is attend_memory
     if whole:
         transformer.attend = FusedAttend(kernels)
     for block in transformer.blocks:
-        run = FusedBlock(cast(Block, block), kernels, whole)
+        run = FusedBlock(cast(Block, block), kernels, whole, staged)
         # An instance's own `forward` is what a module's call runs.
         object.__setattr__(block, "forward", run)
 
@@ -84,9 +86,10 @@ class FusedAttend:
 class FusedBlock:
     """`Block.forward` with one pass over memory between two matrix products."""
 
-    def __init__(self, block: Block, kernels: Kernels, whole: bool) -> None:
-        """`whole`: the injected attend takes the packed projection (`FusedAttend`)."""
-        self._block, self._kernels, self._whole = block, kernels, whole
+    def __init__(self, block: Block, kernels: Kernels, whole: bool, staged: bool) -> None:
+        """`whole`: the injected attend takes the packed projection (`FusedAttend`); `staged`: it
+        takes what makes its parts."""
+        self._block, self._kernels, self._whole, self._staged = block, kernels, whole, staged
 
     def __call__(
         self,
@@ -130,6 +133,10 @@ class FusedBlock:
 
     def _self_attention(self, rows: Rows, attend: Attend) -> Tensor:
         layer = self._block.self_attn
+        if self._staged:
+            thirds = Thirds(layer, rows)
+            lazy = cast(Callable[..., Tensor], attend)
+            return self._project(layer.o, lazy(thirds.q, thirds.k, thirds.v))
         qkv = layer.qkv(rows)
         norms, eps = (layer.norm_q.weight, layer.norm_k.weight), layer.norm_q.eps
         if self._whole:

@@ -32,7 +32,7 @@ class Build(Protocol):
 @dataclass(frozen=True, slots=True)
 class Post:
     """A rank's place: `port` is where the ranks meet, `patience` the seconds that one exchange
-    may take."""
+    may take, `overlap` whether they exchange while they compute."""
 
     rank: int
     ranks: int
@@ -40,6 +40,7 @@ class Post:
     port: int
     patience: float
     threads: int
+    overlap: bool = True
 
     @property
     def backend(self) -> str:

@@ -1,19 +1,22 @@
 """Ulysses: one transformer on several ranks, applied from outside to the finished module.
 
-Every rank works on its share of every frame's tokens; the memory is shared by heads. One packed
-all-to-all before the self-attention gives each rank all tokens of its heads, one after it gives
-the tokens back. The fold never mixes channels, so it stays exact, and P ranks equal one rank.
-Everything else (cross- and audio attention, feed-forward, norms) works on tokens one by one.
+Every rank works on its share of every frame's tokens; the memory is shared by heads. An all-to-all
+before the self-attention gives each rank all tokens of its heads, one after it gives the tokens
+back. The fold never mixes channels, so it stays exact, and P ranks equal one rank. Everything else
+(cross- and audio attention, feed-forward, norms) works on tokens one by one.
+
+Before the attention V travels while Q is projected, and Q while K is; a team that does not
+`overlap` projects all three first and sends them in one piece. Both give the same numbers.
 
 Every rank must call the transformer, `new_memory`, `state` and `load_state` in the same order.
 `forward_chain` (training) is not shared. Shapes: P ranks, F latent frames, S tokens per frame,
 s of them on this rank, N heads, n = N/P of them on this rank, H head dim.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
@@ -23,11 +26,12 @@ from torch import Tensor
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.core.sharing import check_heads, shares
-from liveact_cli.model.attention import Kernel
+from liveact_cli.model.attention import Attend, Kernel, SelfAttention
 from liveact_cli.model.memory import ConvMemory, FoldWeights, LayerMemory, Storage
 from liveact_cli.model.rope import RopeTable
 from liveact_cli.model.transformer import AllTokens, LiveActTransformer
 from liveact_cli.runtime.fuse import FusedAttend, fuse, unfuse
+from liveact_cli.runtime.thirds import Thirds, can_be_cut
 
 
 class WindowAttention(Protocol):
@@ -48,10 +52,29 @@ class WindowAttention(Protocol):
 
 
 @dataclass(frozen=True)
+class Sent:
+    """A tensor that travels while other things are computed; it is waited for when it is read."""
+
+    read: Callable[[], Sequence[Tensor]]
+    work: Any
+    source: Tensor
+    """What is sent, kept alive until it has arrived."""
+
+    def arrived(self) -> Tensor:
+        """Return `[B, F·S, n, H]`; on a GPU what computes from here on waits, not the host."""
+        self.work.wait()
+        return self.read()[0]
+
+
+@dataclass(frozen=True)
 class Team:
-    """The ranks that share a transformer, and their exchanges."""
+    """The ranks that share a transformer, and their exchanges.
+
+    `overlap`: what is to be exchanged is sent as soon as it is there, part by part.
+    """
 
     group: dist.ProcessGroup
+    overlap: bool = True
 
     @property
     def ranks(self) -> int:
@@ -75,19 +98,35 @@ class Team:
         Takes tensors `[B, F·s, N, H]` where frames have `size` tokens in all, returns as many
         `[B, F·S, n, H]`; they travel in one exchange.
         """
+        read, _, _ = self._to_heads(tensors, size, wait=True)
+        return tuple(read())
+
+    def begin_to_heads(self, x_BtNH: Tensor, size: int) -> Sent:
+        """Begin the same for one tensor; every rank begins what it sends in the same order."""
+        return Sent(*self._to_heads([x_BtNH], size, wait=False))
+
+    def _to_heads(
+        self, tensors: Sequence[Tensor], size: int, *, wait: bool
+    ) -> tuple[Callable[[], Sequence[Tensor]], Any, Tensor]:
         parts = shares(size, self.ranks)
         by_rank = [torch.unflatten(t, 2, (self.ranks, -1)).movedim(2, 0) for t in tensors]
         sent = torch.stack(by_rank, 1)  # P tensors B F·s n H
         frames = sent.shape[3] // parts[self.rank]
         unit = sent[0].numel() // parts[self.rank]
-        received = self._exchange(
-            sent.flatten(), [sent[0].numel()] * self.ranks, [unit * part for part in parts]
+        expected = [unit * part for part in parts]
+        received, work = self._exchange(
+            sent.flatten(), [sent[0].numel()] * self.ranks, expected, wait=wait
         )
-        pieces = [
-            piece.view(*sent.shape[1:3], frames, part, *sent.shape[4:])
-            for piece, part in zip(received, parts, strict=True)
-        ]
-        return torch.cat(pieces, 3).flatten(2, 3).unbind(0)
+        before, after = sent.shape[1:3], sent.shape[4:]
+
+        def read() -> Sequence[Tensor]:
+            pieces = [
+                piece.view(*before, frames, part, *after)
+                for piece, part in zip(received, parts, strict=True)
+            ]
+            return torch.cat(pieces, 3).flatten(2, 3).unbind(0)
+
+        return read, work, sent
 
     def to_tokens(self, x_BTnH: Tensor, size: int) -> Tensor:
         """Exchange all tokens of own heads for own tokens of all heads: `[B, F·s, N, H]`."""
@@ -95,8 +134,8 @@ class Team:
         pieces = torch.split(torch.unflatten(x_BTnH, 1, (-1, size)), parts, 2)
         sent = torch.cat([piece.flatten() for piece in pieces])
         own = pieces[self.rank]
-        received = self._exchange(
-            sent, [piece.numel() for piece in pieces], [own.numel()] * self.ranks
+        received, _ = self._exchange(
+            sent, [piece.numel() for piece in pieces], [own.numel()] * self.ranks, wait=True
         )
         return torch.cat([piece.view(own.shape) for piece in received], 3).flatten(1, 2)
 
@@ -116,10 +155,14 @@ class Team:
             dist.broadcast(_bytes(x), group_src=0, group=self.group)
         return x
 
-    def _exchange(self, sent: Tensor, sizes: list[int], expected: list[int]) -> list[Tensor]:
+    def _exchange(
+        self, sent: Tensor, sizes: list[int], expected: list[int], *, wait: bool
+    ) -> tuple[list[Tensor], Any]:
         received = sent.new_empty(sum(expected))
-        dist.all_to_all_single(received, sent, expected, sizes, group=self.group)
-        return list(torch.split(received, expected))
+        work = dist.all_to_all_single(
+            received, sent, expected, sizes, group=self.group, async_op=not wait
+        )
+        return list(torch.split(received, expected)), work
 
 
 def _bytes(x: Tensor) -> Tensor:
@@ -195,10 +238,14 @@ class HeadMemory(ConvMemory):
         return None if weight_RNH is None else weight_RNH[:, self._heads]
 
 
+Projection = Callable[[], Tensor]
+"""Makes q, k or v `[B, F·s, N, H]` when it is called."""
+
+
 def attend_shared(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Tensor | Projection,
+    k: Tensor | Projection,
+    v: Tensor | Projection,
     *,
     team: Team,
     attend: WindowAttention,
@@ -206,22 +253,52 @@ def attend_shared(
     rope: RopeTable,
     kernel: Kernel,
 ) -> Tensor:
-    """Attend with all tokens of this rank's heads."""
+    """Attend with all tokens of this rank's heads.
+
+    Projections that are still to be made are made one after the other while the ones before them
+    travel: V first, which needs no norm.
+    """
     size = memory.tokens_per_frame
-    q, k, v = team.to_heads((q, k, v), size)
-    return team.to_tokens(attend(q, k, v, memory=memory, rope=rope, kernel=kernel), size)
+    if callable(q) and callable(k) and callable(v):
+        sent_v, sent_q, sent_k = (team.begin_to_heads(make(), size) for make in (v, q, k))
+        heads = sent_q.arrived(), sent_k.arrived(), sent_v.arrived()
+    else:
+        q, k, v = cast(tuple[Tensor, Tensor, Tensor], (q, k, v))
+        one, two, three = team.to_heads((q, k, v), size)
+        heads = one, two, three
+    return team.to_tokens(attend(*heads, memory=memory, rope=rope, kernel=kernel), size)
 
 
-def parallelize(transformer: LiveActTransformer, group: dist.ProcessGroup) -> Team:
+@dataclass(frozen=True)
+class StagedSelfAttention:
+    """`SelfAttention.forward` that leaves it to the attend when q, k and v are projected."""
+
+    layer: SelfAttention
+
+    def __call__(self, x_BTD: Tensor, attend: Attend) -> Tensor:
+        """Mix the tokens with each other and with the past."""
+        thirds = Thirds(self.layer, x_BTD)
+        lazy = cast(Callable[..., Tensor], attend)
+        out: Tensor = self.layer.o(lazy(thirds.q, thirds.k, thirds.v).flatten(2))
+        return out
+
+
+def parallelize(
+    transformer: LiveActTransformer, group: dist.ProcessGroup, *, overlap: bool = True
+) -> Team:
     """Share the work of a finished transformer and its memories among the ranks of `group`.
 
     Every rank holds the same weights and is given the same inputs; each returns the whole
-    velocity. Blocks that run with fused kernels go on doing so. Raises UsageError when the heads
-    cannot be shared evenly.
+    velocity. Blocks that run with fused kernels go on doing so; blocks that torch has compiled
+    project everything at once, and so do layers that cannot be cut. Raises UsageError when the
+    heads cannot be shared evenly.
     """
     check_heads(transformer.config.heads, group.size())
-    team = Team(group)
+    compiled = any("forward" in block.__dict__ for block in transformer.blocks)
     fused = transformer.attend.kernels if isinstance(transformer.attend, FusedAttend) else None
+    layers = [cast(SelfAttention, block.self_attn) for block in transformer.blocks]
+    staged = overlap and all(can_be_cut(layer.qkv) for layer in layers)
+    team = Team(group, staged and (fused is not None or not compiled))
     if fused is not None:
         unfuse(transformer)
     transformer.attend = partial(attend_shared, team=team, attend=transformer.attend)
@@ -230,5 +307,9 @@ def parallelize(transformer: LiveActTransformer, group: dist.ProcessGroup) -> Te
     if fused is not None:
         # Its attention takes the packed projection, which holds all heads of few tokens; a fused
         # block that finds another one normalises by itself and leaves the rest to it.
-        fuse(transformer, fused)
+        fuse(transformer, fused, staged=team.overlap)
+    elif team.overlap:
+        for layer in layers:
+            object.__setattr__(layer, "forward", StagedSelfAttention(layer))
+    transformer.facts["exchange"] = "part by part" if team.overlap else "at once"
     return team

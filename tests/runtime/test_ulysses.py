@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.sharing import check_heads, shares
+from liveact_cli.runtime.ulysses import attend_shared
 
 RANKS = 4
 SCRIPT = Path(__file__).with_name("ulysses_ranks.py")
@@ -30,6 +34,54 @@ def test_several_ranks_equal_one_with_an_uneven_split(found) -> None:
     assert max(rank["2 fused"] for rank in found[:2]) <= 1e-5
     # A sum in another order may put a number on the other side of a rounding edge.
     assert max(rank["2 fp8"] for rank in found[:2]) <= 1e-2
+
+
+@pytest.mark.multi
+def test_exchanging_while_computing_changes_no_bit(found) -> None:
+    assert max(rank["2 at once"] for rank in found[:2]) <= 1e-5
+    for name in ("plain", "fused", "rounded"):
+        assert [rank[f"overlap {name}"] for rank in found[:2]] == [0.0, 0.0], name
+
+
+def test_v_travels_while_q_is_projected_and_q_while_k_is() -> None:
+    events: list[str] = []
+
+    @dataclass
+    class Waiting:
+        name: str
+
+        def arrived(self) -> torch.Tensor:
+            events.append(f"{self.name} has arrived")
+            return torch.zeros(1)
+
+    class Listening:
+        def begin_to_heads(self, x: torch.Tensor, size: int) -> Waiting:
+            name = "qkv"[int(x)]
+            events.append(f"{name} is sent")
+            return Waiting(name)
+
+        def to_tokens(self, x: torch.Tensor, size: int) -> torch.Tensor:
+            return x
+
+    def made(name: str):
+        def make() -> torch.Tensor:
+            events.append(f"{name} is made")
+            return torch.tensor("qkv".index(name))
+
+        return make
+
+    def attention(q: torch.Tensor, *_: torch.Tensor, **more: object) -> torch.Tensor:
+        events.append("attention")
+        return q
+
+    memory = SimpleNamespace(tokens_per_frame=1)
+    makers = [made(name) for name in "qkv"]
+    attend_shared(
+        *makers, team=Listening(), attend=attention, memory=memory, rope=None, kernel=None
+    )
+    made_and_sent = [f"{name} is {what}" for name in "vqk" for what in ("made", "sent")]
+    arrived = [f"{name} has arrived" for name in "qkv"]
+    assert events == [*made_and_sent, *arrived, "attention"]
 
 
 @pytest.mark.multi

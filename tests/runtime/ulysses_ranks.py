@@ -19,6 +19,7 @@ from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.memory import Storage
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.fp8 import plan_fp8, quantise
 from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fuse import FusedBlock, fuse
 from liveact_cli.runtime.kernels import eager
@@ -72,20 +73,40 @@ def roll_out(model: LiveActTransformer) -> list[torch.Tensor]:
     return [*results, *memory.state().values()]
 
 
+def shared_roll_out(
+    group: dist.ProcessGroup,
+    *,
+    fused: bool = False,
+    rounded: bool = False,
+    overlap: bool = True,
+    storage: Storage | None = None,
+) -> list[torch.Tensor]:
+    model = toy()
+    model.set_storage(storage or Storage())
+    if rounded:
+        quantise(model, plan_fp8(model.config, edge_blocks=0))
+    if fused:
+        fuse(model, eager)
+    team = parallelize(model, group, overlap=overlap)
+    assert team.overlap == overlap
+    assert isinstance(model.blocks[0].forward, FusedBlock) == fused
+    return roll_out(model)
+
+
+def bits_that_overlap_changes(group: dist.ProcessGroup, **how: bool) -> float:
+    """Return the largest difference between exchanging part by part and at once."""
+    ways = [shared_roll_out(group, overlap=overlap, **how) for overlap in (True, False)]
+    return max(float((a - b).abs().max()) for a, b in zip(*ways, strict=True))
+
+
 def largest_difference(
     group: dist.ProcessGroup,
     expected: list[torch.Tensor],
     *,
-    fused: bool = False,
     storage: Storage | None = None,
+    **how: bool,
 ) -> float:
-    model = toy()
-    model.set_storage(storage or Storage())
-    if fused:
-        fuse(model, eager)
-    parallelize(model, group)
-    assert isinstance(model.blocks[0].forward, FusedBlock) == fused
-    ours = roll_out(model)
+    ours = shared_roll_out(group, storage=storage, **how)
     return max(
         float((a.float() - b.float()).abs().max())
         for a, b in zip(ours, expected, strict=True)
@@ -115,6 +136,10 @@ def work(folder: Path, rank: int, ranks: int) -> None:
     if rank < 2:
         found["2"] = largest_difference(pair, expected)
         found["2 fused"] = largest_difference(pair, expected, fused=True)
+        found["2 at once"] = largest_difference(pair, expected, overlap=False)
+        for name in ("plain", "fused", "rounded"):
+            how = {} if name == "plain" else {name: True}
+            found[f"overlap {name}"] = bits_that_overlap_changes(pair, **how)
         rounded = FP8Storage()
         found["2 fp8"] = largest_difference(pair, fp8_roll_out(), storage=rounded)
         subject = CheckpointSubject(GOLDEN / "tiny-liveact")
