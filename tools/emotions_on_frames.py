@@ -29,6 +29,8 @@ from PIL import Image
 from portraits import PORTRAITS, available, read_picture
 
 from liveact_cli.mini.direction import MiniDirection
+from liveact_cli.mini.face.calibrate import region_of
+from liveact_cli.mini.face.detector import Region
 from liveact_cli.mini.face.fit import FaceFit, default_size, face_landmarker, fit_face
 from liveact_cli.mini.face.landmarker import Landmarks
 from liveact_cli.mini.face.renderer import FaceRenderer
@@ -179,7 +181,7 @@ class Portrait:
         region = None
         for i, row in enumerate(motion.astype(np.float32)):
             frame = self.renderer.render(row)
-            region = region or landmarker.detect(frame)[0].region
+            region = region or self._region(frame)
             face = landmarker.track(frame, region, passes=2)
             region = face.region
             units.append(read_units(face))
@@ -187,6 +189,11 @@ class Portrait:
             if i == len(motion) // 2:
                 tile = self._cut(frame)
         return _means(units), _means(acts), tile
+
+    def _region(self, frame: RGB) -> Region:
+        """Return where the face is: as detected, or, on a cartoon that is no face, as at rest."""
+        found = face_landmarker().detect(frame)
+        return found[0].region if found else region_of(self.renderer.head.landmarks)
 
     def _cut(self, frame: RGB) -> RGB:
         oval = self.renderer.head.source[self.renderer.head.oval]

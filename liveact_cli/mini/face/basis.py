@@ -127,8 +127,8 @@ class BasisBuilder:
         x = (self._closed_shape[vertex, 0] - self._mouth_x) / self.half_width
         return float(np.clip(x, -1.0, 1.0))
 
-    def _lips(self, offset: LipOffset) -> Array:
-        fixed = dict(self._still_jaw)
+    def _lips(self, offset: LipOffset, skin: Offsets | None = None) -> Array:
+        fixed = self._still_jaw | (skin or {})
         for rows, side in ((UPPER_ROWS, 1.0), (LOWER_ROWS, -1.0)):
             for k, row in enumerate(rows):
                 for vertex in row:
@@ -190,11 +190,44 @@ class BasisBuilder:
             fixed[vertex] = (-0.12 * float(np.sign(self._across(vertex))), y, z)
         fixed |= {vertex: turned(vertex, share) for vertex, share in _JAW_SKIN.items()}
         jaw = self._fill(fixed)
+        relax = self._relax()
         return {
             "jawOpen": jaw,
             "mouthClose": self._close(shape + jaw, upper_share=0.25),
             "round": self._close(shape + jaw, upper_share=0.3, sides_only=True),
-            "relax": self._relax(),
+            "relax": relax,
+            **self._seam_shapes(relax),
+        }
+
+    def _seam_shapes(self, relax: Array) -> dict[str, Array]:
+        """Return what takes the form of the closed lips' seam out of lips that are open.
+
+        A smile's curve, pushed together by rounding, would be a notch; and the lower lip does not
+        keep the print of the upper one.
+        """
+        closed, relaxed = (
+            (shape[list(UPPER_INNER)] + shape[list(LOWER_INNER)]) / 2
+            for shape in (self._closed_shape, self._closed_shape + relax)
+        )
+        x = np.clip((closed[:, 0] - self._mouth_x) / self.half_width, -1.0, 1.0)
+        bent = _beyond_line(closed)
+        curve = 1.0 - x * x
+        print_ = bent - curve * (curve @ bent) / (curve @ curve)
+
+        def straight(bend: Array, rows: tuple[tuple[tuple[int, ...], ...], ...]) -> Array:
+            fixed = dict(self._still_jaw)
+            fixed |= _zero(vertex for row in (*UPPER_ROWS, *LOWER_ROWS) for vertex in row)
+            for side in rows:
+                for row, share in zip(side, (1.0, 0.9, 0.7, 0.5), strict=True):
+                    for vertex, y in zip(row, bend.tolist(), strict=True):
+                        fixed[vertex] = (0.0, -y * share, 0.0)
+            return self._fill(fixed)
+
+        both = (UPPER_ROWS, LOWER_ROWS)
+        return {
+            "straight": straight(bent, both),
+            "straightRelaxed": straight(_beyond_line(relaxed), both),
+            "parted": straight(print_, (LOWER_ROWS,)),
         }
 
     def _lip_shapes(self) -> dict[str, Array]:
@@ -243,8 +276,8 @@ class BasisBuilder:
                 _k: int, _s: float, x: float, sign: float = sign
             ) -> tuple[float, float, float]:
                 u, own = abs(x), side(x, sign)
-                lift = -0.62 * u**2.2 + 0.10 * (1 - u * u)
-                return sign * 0.62 * u**1.3 * own, lift * own, 0.22 * u * u * own
+                lift = -0.72 * u**2.0 + 0.03 * (1 - u * u)
+                return sign * 0.50 * u**1.3 * own, lift * own, 0.22 * u * u * own
 
             def stretch(
                 k: int, s: float, x: float, sign: float = sign
@@ -261,7 +294,7 @@ class BasisBuilder:
             ) -> tuple[float, float, float]:
                 return 0.0, 0.5 * abs(x) ** 2.2 * side(x, sign), 0.0
 
-            table[f"mouthSmile{name}"] = self._lips(smile)
+            table[f"mouthSmile{name}"] = self._lips(smile, _zygomatic(sign))
             table[f"mouthStretch{name}"] = self._lips(stretch)
             table[f"mouthFrown{name}"] = self._lips(frown)
         return table
@@ -276,8 +309,11 @@ class BasisBuilder:
         freedom = _UNDER_GLASSES if self._glasses else 1.0
         for sign, name, brow in ((1.0, "Left", LEFT_BROW), (-1.0, "Right", RIGHT_BROW)):
             outward = {i: float(np.clip((abs(self._rest[i, 0]) - 1.5) / 3.5, 0, 1)) for i in brow}
+            # The outer ends of a frame reach above the brow: there it stays where it is.
+            tips = 0.9 if self._glasses else 0.0
             raised: Offsets = {
-                i: (0.0, (-0.2 - 0.55 * t) * freedom, 0.0) for i, t in outward.items()
+                i: (0.0, (-0.2 - 0.55 * t) * freedom * (1 - tips * t), 0.0)
+                for i, t in outward.items()
             }
             lowered: Offsets = {
                 i: (-sign * 0.18 * (1 - t), 0.42 - 0.1 * t, 0.0) for i, t in outward.items()
@@ -333,16 +369,41 @@ class BasisBuilder:
         return self._fill(fixed | self._framed())
 
     def _nose_sneer(self) -> Array:
-        fixed = {**self._eyes, **_zero(LOWER_ROWS[3]), **_zero((6, 197, 195, 5, 4, 1, 19, 168))}
+        fixed = {**self._eyes, **_zero(_CHIN_SKIN), **_zero((6, 197, 195, 5, 4, 1, 19, 168))}
         for wing in (129, 358, 48, 278, 64, 294, 98, 327):
-            fixed[wing] = (0.0, -0.28, 0.0)
-        for row in UPPER_ROWS:
-            for vertex in row:
-                u = abs(self._across(vertex))
-                fixed[vertex] = (0.0, -0.10 * (1 - u**3), 0.0)
-        for vertex in LOWER_INNER:
-            fixed[vertex] = fixed.get(vertex, (0.0, 0.0, 0.0))
+            fixed[wing] = (0.0, -0.30, 0.0)
+        for side, beside in ((-1.0, (203, 36, 142, 126)), (1.0, (423, 266, 371, 355))):
+            for vertex in beside:
+                fixed[vertex] = (side * 0.05, -0.24, -0.05)
+        # The lip is pulled up most below the wings. A lower lip that lies on it comes along.
+        for rows, shares in (
+            (UPPER_ROWS, (1.0, 1.0, 1.0, 1.0)),
+            (LOWER_ROWS, (1.0, 0.8, 0.6, 0.4)),
+        ):
+            for row, share in zip(rows, shares, strict=True):
+                for vertex in row:
+                    u = abs(self._across(vertex))
+                    lift = 0.14 + 0.08 * float(np.exp(-(((u - 0.45) / 0.25) ** 2)))
+                    fixed[vertex] = (0.0, -lift * (1 - u**4) * share, 0.0)
         return self._fill(fixed)
+
+
+def _beyond_line(points: Array) -> Array:
+    """Return how far below the line from the first to the last each of `points` `[n, 3]` lies."""
+    along = (points[:, 0] - points[0, 0]) / (points[-1, 0] - points[0, 0])
+    return np.asarray(points[:, 1] - points[0, 1] - along * (points[-1, 1] - points[0, 1]))
+
+
+def _zygomatic(sign: float) -> Offsets:
+    """Return how a smile lifts the cheek of one side (sign 1 left), and widens the wing."""
+    cheek, fold, low, wing = ((425, 280), 426, 411, 358) if sign > 0 else ((205, 50), 206, 187, 129)
+    return {
+        cheek[0]: (sign * 0.16, -0.40, -0.16),
+        cheek[1]: (sign * 0.10, -0.26, -0.12),
+        fold: (sign * 0.22, -0.36, 0.0),
+        low: (sign * 0.30, -0.36, -0.06),
+        wing: (sign * 0.08, -0.05, 0.0),
+    }
 
 
 def _stiffness(mesh: CanonicalMesh) -> "csc_array":

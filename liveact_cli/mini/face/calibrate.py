@@ -82,11 +82,15 @@ def measured_angles(
     return head_pose_of(canonical, _found(frame, landmarks).points)
 
 
-def _found(frame: RGB, landmarks: Array, precise: bool = True) -> Landmarks:
+def region_of(landmarks: Array) -> Region:
+    """Return the square around a face with landmarks `[478, 3]`, turned like it."""
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     (x, y), side = (low + high) / 2, 1.5 * float((high - low).max())
     eyes = landmarks[263] - landmarks[33]
-    region = Region(float(x), float(y), side, float(np.arctan2(eyes[1], eyes[0])))
+    return Region(float(x), float(y), side, float(np.arctan2(eyes[1], eyes[0])))
+
+
+def _found(frame: RGB, landmarks: Array, precise: bool = True) -> Landmarks:
     landmarker = face_landmarker()
-    face = landmarker.track(frame, region)
+    face = landmarker.track(frame, region_of(landmarks))
     return landmarker.refine(frame, face) if precise else face

@@ -6,15 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liveact_cli.mini.face.calibrate import HeadGain
-from liveact_cli.mini.face.geometry import Array
+from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.mesh import HeadPose
-from liveact_cli.mini.motion import CHANNEL_INDEX
+from liveact_cli.mini.motion import CHANNEL_INDEX, lip_aperture
 
 # How much of a picture's own smile a resting face keeps.
 _KEPT_SMILE = 0.75
 _SMILE_FROM, _SMILE_FULL = 0.25, 0.75
 # Lids follow the gaze: share of a blink at gazeY 1, of eyeWide at gazeY -1.
 _LID_WITH_GAZE = 0.32
+# How much of its curve the seam of rounded lips loses; the aperture of lips that are well apart.
+_STRAIGHT = 0.85
+_PARTED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,11 @@ class Controls:
         self._set(coefficients, "mouthClose", value["mouthClose"] * max(value["jawOpen"], 0.0))
         opened = max(value["jawOpen"], 0.0) * (1.0 - value["mouthClose"])
         self._set(coefficients, "round", opened * rounding)
-        self._relax_smile(coefficients, value, rounding)
+        relaxed = self._relax_smile(coefficients, value, rounding)
+        self._set(coefficients, "straight", _STRAIGHT * rounding * (1.0 - relaxed))
+        self._set(coefficients, "straightRelaxed", _STRAIGHT * rounding * relaxed)
+        parted = float(smoothstep(float(lip_aperture(motion)) / _PARTED))
+        self._set(coefficients, "parted", parted * (1.0 - _STRAIGHT * rounding))
         blinks = []
         for side in ("Right", "Left"):
             wide = max(value["eyeWide"], 0.0)
@@ -87,13 +94,19 @@ class Controls:
     def _set(self, coefficients: Array, name: str, value: float) -> None:
         coefficients[self._place[name]] = value
 
-    def _relax_smile(self, coefficients: Array, value: dict[str, float], rounding: float) -> None:
-        """Take back the picture's own smile where the motion asks for another mouth."""
+    def _relax_smile(self, coefficients: Array, value: dict[str, float], rounding: float) -> float:
+        """Take back the picture's own smile where the motion asks for another mouth: how much?"""
         smile = (value["mouthSmileLeft"] + value["mouthSmileRight"]) / 2
         frown = (value["mouthFrownLeft"] + value["mouthFrownRight"]) / 2
-        against = float(np.clip(1.4 * max(rounding, frown), 0.0, 1.0))
+        stretch = (value["mouthStretchLeft"] + value["mouthStretchRight"]) / 2
+        lowered = (value["browDownLeft"] + value["browDownRight"]) / 2
+        # Speech stretches lips and moves brows a little; fear, anger and surprise do not smile.
+        grave = max(stretch - 0.4, lowered - 0.4, value["eyeWide"] - 0.6)
+        against = float(np.clip(1.4 * max(rounding, frown, grave), 0.0, 1.0))
         kept = max(_KEPT_SMILE * (1.0 - against), min(smile, 1.0) * (1.0 - rounding))
-        self._set(coefficients, "relax", self.own_smile * (1.0 - kept))
+        relaxed = self.own_smile * (1.0 - kept)
+        self._set(coefficients, "relax", relaxed)
         for side in ("Left", "Right"):
             beyond = value[f"mouthSmile{side}"] - self.own_smile * kept
             self._set(coefficients, f"mouthSmile{side}", max(beyond, 0.0))
+        return relaxed

@@ -67,6 +67,7 @@ class HeadModel:
         landmarks[:, :2] += 0.5 * zoom - 0.5 - zoom * np.array([left, top])
         self.landmarks = landmarks
         self.shape = fit.shape
+        self.rest_shape = fit.canonical.vertices
         basis = BasisBuilder(fit.canonical, fit.shape, fit.glasses)
         built = basis.build()
         self.names = built.names

@@ -116,7 +116,7 @@ def paint_cavity(
                 inside = py - rim
                 cover = min(max(inside / 0.05 + 0.5, 0.0), 1.0)
                 cover *= min(max((reach - abs(px)) / 0.7, 0.0), 1.0)
-                shade *= 1.0 - 0.55 * rounding
+                shade *= 1.0 - 0.35 * rounding
                 if row == 0:
                     cover *= lower_gain * (1.0 - gone)
                     shade *= 0.74 * min(max(1.0 - (inside - 0.1) * 0.9, 0.25), 1.0)
@@ -127,16 +127,16 @@ def paint_cavity(
                 green += (colours[0, 1] * shade - green) * cover
                 blue += (colours[0, 2] * shade - blue) * cover
             # Lips throw a shadow inward; it is deepest under the upper one and in the corners.
-            shadow = 0.70 + 0.30 * min(below / 0.25, 1.0)
-            rim_light = 0.72 + 0.28 * min(edge[y, x] / 0.10, 1.0)
+            shadow = 0.78 + 0.22 * min(below / 0.20, 1.0)
+            rim_light = 0.80 + 0.20 * min(edge[y, x] / 0.08, 1.0)
             side = 1.0 - corner * min(abs(mx) / reach, 1.0) ** 2
-            gain = shadow * rim_light * side * (1.0 - 0.35 * rounding)
+            gain = shadow * rim_light * side * (1.0 - 0.30 * rounding)
             # What little light there is has come through lips and cheeks: it is warm.
             red *= gain
             green *= gain * (1.0 - 0.12 * (1.0 - gain))
             blue *= gain * (1.0 - 0.22 * (1.0 - gain))
             # The wet inside of the lower lip.
-            wet = min(max(1.0 - edge[y, x] / 0.15, 0.0), 1.0) * min(
+            wet = min(max(1.0 - edge[y, x] / 0.09, 0.0), 1.0) * min(
                 max(below / 0.12 - 0.5, 0.0), 1.0
             )
             red += (colours[3, 0] - red) * wet * 0.6
@@ -309,11 +309,18 @@ def _mouth_light(head: HeadModel, picture: RGB) -> MouthLight:
         return np.asarray(low + colour / 255.0 * (high - low))
 
     return MouthLight(
-        teeth=toned(shade((240.0, 224.0, 200.0))),
+        teeth=_ivory(toned(shade((240.0, 219.0, 192.0)))),
         cavity=toned(shade((50.0, 19.0, 18.0))),
         tongue=toned(shade((158.0, 82.0, 80.0))),
         lip=0.55 * _lip_colour(head, smooth),
     )
+
+
+def _ivory(teeth: Array) -> Array:
+    """Return the colour of teeth without the green that they would have in yellow light."""
+    red, green, blue = teeth
+    yellow = min(max((red - blue) / max(red, 1.0), 0.0), 0.6) / 0.6
+    return np.array([red, min(green, red * (1.0 - 0.20 * yellow)), blue])
 
 
 def _face_part(head: HeadModel, picture: RGB) -> NDArray[np.uint8]:

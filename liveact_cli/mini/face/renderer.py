@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from liveact_cli.mini.face.background import lay_over, separate
 from liveact_cli.mini.face.calibrate import HeadGain, lids_close, measure_gain
 from liveact_cli.mini.face.controls import Controls, Gesture
+from liveact_cli.mini.face.creases import Creases
 from liveact_cli.mini.face.eyes import Eyeball, complete_eyes
 from liveact_cli.mini.face.fit import Box, FaceFit, frame_crop
 from liveact_cli.mini.face.geometry import Array, smoothstep
@@ -91,7 +92,7 @@ class FaceRenderer:
         self._texture = _finer(self._still)
         self._eye_texture = _finer(complete_eyes(self.head, self._still))
         self._mouth = Mouth(self.head, self._still, fit.mouth_open)
-        self._mouth_open = fit.mouth_open
+        self._creases = Creases(self.head, self._still, self._mouth.softness, fit.glasses)
         self._eyeballs = [Eyeball(self.head, i) for i in range(len(EYES))]
         self._source = (self.head.source * TEXTURE_ZOOM).astype(np.float32)
         self._person_source = self._source + np.float32(TEXTURE_ZOOM * self._margin)
@@ -113,10 +114,12 @@ class FaceRenderer:
         gesture = self._controls.gesture(motion)
         placed = self.head.place(gesture.coefficients, gesture.pose)
         frame = self._still.copy()
-        self._draw_head(frame, placed)
+        maps = self._draw_head(frame, placed)
         for i in range(len(EYES)):
             self._draw_eye(frame, placed, i, gesture)
         self._draw_mouth(frame, placed, gesture)
+        self._shade(frame, placed, maps, gesture)
+        self._spare.append(maps)
         return frame
 
     def sources(self, motion: NDArray[np.float32]) -> Float:
@@ -151,7 +154,7 @@ class FaceRenderer:
             coefficients[self.head.names.index(name)] = 1.0
         placed = self.head.place(coefficients, gesture.pose)
         closed = self._still.copy()
-        self._draw_head(closed, placed)
+        self._spare.append(self._draw_head(closed, placed))
         for i, (crease, edge) in enumerate(self._lid_outlines):
             paint_closed_lid(
                 closed,
@@ -217,7 +220,7 @@ class FaceRenderer:
         )
         return maps
 
-    def _draw_head(self, frame: RGB, placed: Array) -> None:
+    def _draw_head(self, frame: RGB, placed: Array) -> _Maps:
         maps = self._fill_maps(placed)
         roi, background = frame[self._roi], self._background[self._roi]
         for band in self._bands:
@@ -229,7 +232,26 @@ class FaceRenderer:
                 borderMode=cv2.BORDER_REPLICATE,
             )
             lay_over(person, background[band], roi[band])
-        self._spare.append(maps)
+        return maps
+
+    def _shade(self, frame: RGB, placed: Array, maps: _Maps, gesture: Gesture) -> None:
+        """Lay the folds of the expression on the skin."""
+        light = self._creases.light(gesture.coefficients)
+        if light is None:
+            return
+        moved = placed[: self.head.face_count, :2] - self.head.source[: self.head.face_count]
+        low = np.floor(light.low + moved.min(0) - self._origin).astype(int)
+        high = np.ceil(light.high + moved.max(0) - self._origin).astype(int) + 1
+        x0, y0 = np.maximum(low, 0).tolist()
+        x1, y1 = np.maximum(high, 0).tolist()
+        part = (slice(y0, y1), slice(x0, x1))
+        self._creases.shade(
+            frame[self._roi][part],
+            (maps.x[part], maps.y[part], maps.nearest[part]),
+            light,
+            TEXTURE_ZOOM,
+            self._margin,
+        )
 
     def _take_maps(self) -> _Maps:
         """Return maps of the frame at rest; every thread that draws has its own."""

@@ -58,7 +58,7 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 1+4+15
     "sad": Manner(
         face={
-            "browInnerUp": 1.15,
+            "browInnerUp": 1.40,
             "browDown": 0.14,
             "mouthFrown": 1.30,
             "mouthStretch": 0.45,
@@ -77,12 +77,11 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 4+5+7+23
     "angry": Manner(
         face={
-            "browDown": 1.45,
+            "browDown": 1.60,
             "noseSneer": 0.55,
             "eyeWide": 0.60,
             "cheekSquint": 0.60,
-            "mouthFrown": 0.45,
-            "mouthStretch": 0.20,
+            "mouthFrown": 0.25,
         },
         rest={"mouthPress": 0.70, "mouthRollUpper": 0.20, "mouthRollLower": 0.20},
         head={"pitch": 1.4, "scale": 0.015},
@@ -97,7 +96,7 @@ MANNERS: Final[dict[str, Manner]] = {
             "browInnerUp": 1.10,
             "browOuterUp": 1.20,
             "eyeWide": 1.70,
-            "jawOpen": 0.15,
+            "jawOpen": 0.24,
         },
         rest={"jawOpen": 0.18, "mouthFunnel": 0.10},
         head={"pitch": -1.4, "scale": -0.012},
@@ -112,8 +111,7 @@ MANNERS: Final[dict[str, Manner]] = {
             "mouthUpperUp": 0.50,
             "browDown": 1.25,
             "cheekSquint": 0.85,
-            "mouthFrown": 0.25,
-            "mouthStretch": 0.25,
+            "mouthFrown": 0.40,
         },
         rest={"mouthPress": 0.1},
         head={"pitch": -1.4, "yaw": 1.5, "scale": -0.01},
@@ -182,7 +180,12 @@ MANNERS: Final[dict[str, Manner]] = {
         gaze=(-0.15, 0.35),
     ),
     "thinking": Manner(
-        face={"browDownRight": 1.00, "browOuterUpLeft": 1.10, "eyeBlink": 0.05},
+        face={
+            "browDownRight": 1.35,
+            "browOuterUpLeft": 1.30,
+            "cheekSquintRight": 0.50,
+            "eyeBlink": 0.10,
+        },
         rest={"mouthPress": 0.40, "mouthPucker": 0.15},
         head={"roll": 3.6, "yaw": 2.5, "pitch": -1.6},
         sway=0.7,
