@@ -43,8 +43,8 @@ def _pcm(samples: NDArray[np.float32]) -> bytes:
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words, inner apostrophes kept."""
-    return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower().replace("’", "'"))
+    """Lower-case words, inner apostrophes kept; figures are words of their own."""
+    return re.findall(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower().replace("’", "'"))
 
 
 @functools.lru_cache(maxsize=100_000)

