@@ -28,6 +28,8 @@ _EDGE_CM = 0.12
 _STRANDS_CM = 0.8
 """Hair reaches this far from what is surely the person."""
 _LEAST_SURE = 0.2
+_WIDEST_MARGIN = 0.12
+"""Share of the picture's size; a wider margin is a background."""
 _ONE_COLOUR = 10
 """Grey levels within which a background is one colour."""
 
@@ -67,8 +69,9 @@ def separate(picture: RGB, oval: Array, scale: float) -> Layers:
 
     The layers put together give the picture again.
     """
-    matte = _matte(picture, oval, scale)
-    background = _fill(picture, matte, scale)
+    margin = _passepartout(picture)
+    matte = np.where(margin, np.float32(0), _matte(picture, oval, scale))
+    background = _fill(picture, matte, margin, scale)
     # What is darker than the background must be opaque; the layers then give the picture again.
     ratio = picture.astype(np.float32) / np.maximum(background, 1).astype(np.float32)
     opaque = np.where(matte > 0, np.maximum(matte, 1.0 - ratio.min(2)), 0.0)
@@ -187,12 +190,28 @@ def _guided(guide: Float, target: Float, radius: int, eps: float = 2e-3) -> Floa
     return np.asarray(mean(a) * guide + mean(b), np.float32)
 
 
-def _fill(picture: RGB, matte: Float, scale: float) -> RGB:
+def _passepartout(picture: RGB) -> NDArray[np.bool_]:
+    """Return where a margin of one colour frames the picture `[H, W]`: it is not the background."""
+    framed = np.zeros(picture.shape[:2], bool)
+    for turn in range(4):
+        lines, rim = np.rot90(picture, turn).astype(np.int16), np.rot90(framed, turn)
+        alike = np.abs(lines - picture[0, 0]).max((1, 2)) <= _ONE_COLOUR
+        depth = len(alike) if alike.all() else int(alike.argmin())
+        if not 0 < depth <= _WIDEST_MARGIN * len(alike):
+            return np.zeros_like(framed)
+        rim[: depth + 2] = True  # two lines more: its edge is soft
+    return framed
+
+
+def _fill(picture: RGB, matte: Float, margin: NDArray[np.bool_], scale: float) -> RGB:
     """Return the picture with what the person covers filled in from around.
 
     Near the outline the background is mirrored, which keeps its texture; farther in it is smooth.
+    A `margin` is not what lies behind.
     """
-    known = matte <= 0.0
+    bare = matte <= 0.0
+    known = bare & ~margin
+    known = known if known.any() else bare
     if not known.any():
         return picture.copy()
     smooth = _fill_smoothly(picture, known.astype(np.float32))
@@ -218,7 +237,7 @@ def _fill(picture: RGB, matte: Float, scale: float) -> RGB:
     share = usable * np.exp(-((distance / (1.6 * scale)) ** 2))
     share = cv2.GaussianBlur(share, (0, 0), 1.0)[..., None]
     filled = smooth * (1 - share) + mirrored * share
-    return np.where(known[..., None], picture, np.clip(filled + 0.5, 0, 255)).astype(np.uint8)
+    return np.where(bare[..., None], picture, np.clip(filled + 0.5, 0, 255)).astype(np.uint8)
 
 
 def _fill_smoothly(picture: RGB, known: Float) -> Float:

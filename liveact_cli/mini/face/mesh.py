@@ -17,11 +17,14 @@ from liveact_cli.mini.face.topology import (
     CHIN,
     EYES,
     LOWER_INNER,
+    LOWER_ROWS,
     OVAL,
     UPPER_INNER,
+    UPPER_ROWS,
     face_triangles,
     smooth_curves,
 )
+from liveact_cli.mini.face.unfold import around, unfolded
 
 Points = NDArray[np.float32]
 
@@ -31,6 +34,14 @@ _LARGEST_MOVE_CM = 2.5
 """How far the head's outline may move before its edge would be cut off."""
 
 
+_OUTLINE_CM = 2.5
+"""Skin this near to the outline may be moved where a turned head folds it over."""
+_INSIDE_CM = 0.4
+"""How far inside the outline eyes and lips lie."""
+_FEATURES = (
+    *(v for eye in EYES for v in (*eye.loop, *eye.crease, *eye.under)),
+    *(v for row in (*UPPER_ROWS, *LOWER_ROWS) for v in row),
+)
 _SHOULDERS = 0.10
 """Share of the head's motion that the shoulders follow."""
 _BODY_REACH = 2.2
@@ -99,6 +110,18 @@ class HeadModel:
         self._offsets = np.stack([matrix @ lashes.rigid(offset) for offset in offsets])
         self._face_source = matrix @ lashes.between(self.landmarks[:NUM_MESH])
         self.oval = self._refined_row(OVAL, closed_row=True)
+        flat = self._face_source[:, :2]
+        flat[self.oval] = around(flat[self.oval], flat[list(_FEATURES)], _INSIDE_CM * self.scale)
+        self._face_source[:, :2] = unfolded(flat, fine, self._cheek_of(flat))
+
+    def _cheek_of(self, flat: Array) -> NDArray[np.bool_]:
+        """Return which vertices `[N]` of the face are skin near its outline."""
+        outline = flat[self.oval]
+        away = np.linalg.norm(flat[:, None] - outline[None], axis=2).min(1)
+        skin = away < _OUTLINE_CM * self.scale
+        skin[self.oval] = False
+        skin[list(_FEATURES)] = False
+        return np.asarray(skin)
 
     def _refined_row(self, row: tuple[int, ...], closed_row: bool = False) -> list[int]:
         """Return the fine vertices along a row of old ones."""
