@@ -195,9 +195,11 @@ def _passepartout(picture: RGB) -> NDArray[np.bool_]:
     framed = np.zeros(picture.shape[:2], bool)
     for turn in range(4):
         lines, rim = np.rot90(picture, turn).astype(np.int16), np.rot90(framed, turn)
-        alike = np.abs(lines - picture[0, 0]).max((1, 2)) <= _ONE_COLOUR
-        depth = len(alike) if alike.all() else int(alike.argmin())
-        if not 0 < depth <= _WIDEST_MARGIN * len(alike):
+        alike = (np.abs(lines - picture[0, 0]) <= _ONE_COLOUR).all(2).mean(1)
+        depth = int((alike < 1.0).argmax())
+        # A picture begins all along the margin; a head before one colour begins at a point.
+        begins = depth + 2 < len(alike) and alike[depth + 2] < 0.5
+        if not (0 < depth <= _WIDEST_MARGIN * len(alike) and begins):
             return np.zeros_like(framed)
         rim[: depth + 2] = True  # two lines more: its edge is soft
     return framed

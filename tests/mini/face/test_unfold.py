@@ -62,3 +62,17 @@ def test_a_passepartout_is_not_what_lies_behind(hopper, hopper_renderer):
         np.where(layers.person[..., 3:] == 0, framed, 0),
         np.where(layers.person[..., 3:] == 0, layers.background, 0),
     )
+
+
+def test_a_head_before_one_colour_has_no_passepartout(hopper, hopper_renderer):
+    """Where a head nearly reaches the border, its outline is not cut off."""
+    white = hopper.copy()
+    white[hopper_renderer.matte < 255] = 255
+    white[: hopper.shape[0] // 20] = 255
+    framed = np.full((540, 540, 3), 255, np.uint8)
+    framed[14:526, 14:526] = white
+    framed[-30:] = 255
+    head = hopper_renderer.head
+    layers = separate(framed, head.source[head.oval] + 14.0, head.scale)
+    drawn = (framed < 200).any(2)
+    assert (layers.person[..., 3] > 0)[drawn].mean() > 0.999
