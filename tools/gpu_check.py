@@ -41,8 +41,9 @@ from liveact_cli.diagnose.stages import Check, Stage
 from liveact_cli.diagnose.velocities import Recording, record, velocity_errors
 from liveact_cli.engine.verify import CheckpointSubject, exact_products, read_golden, verify_file
 from liveact_cli.model.config import LIVEACT_18B
-from liveact_cli.runtime import kernels
+from liveact_cli.runtime import fallbacks, kernels
 from liveact_cli.runtime.build import Options
+from liveact_cli.runtime.fp8_numbers import prove_products
 from liveact_cli.runtime.kernels import video
 from liveact_cli.wan.frames import WanFrameDecoder
 from liveact_cli.wan.keymaps import VaeSizes
@@ -112,6 +113,15 @@ def machine(plan: Plan, stage: Stage) -> None:
         stage.details["capability"] = [properties.major, properties.minor]
 
 
+def proofs(plan: Plan, stage: Stage) -> None:
+    """Let every fused kernel and the FP8 product prove themselves; what fails is told."""
+    if "fp8" in plan.precisions:
+        prove_products(plan.device)
+    for chosen in (kernels.resolve(plan.device), video.resolve(plan.device)):
+        stage.details.setdefault("kernels", []).append(chosen.name)
+    stage.add("replaced by their twins", len(fallbacks.taken()), "", 0, "less")
+
+
 def gemm(plan: Plan, stage: Stage) -> None:
     """Measure the matrix products of a block, on one GPU and with half of the rows on two."""
     stage.rate(rates.peak(plan.device, plan.dtype, plan.peak_side))
@@ -170,6 +180,22 @@ def decoder(plan: Plan, name: Decoder, compiled: bool, stage: Stage) -> None:
         work = vae_work(plan.sizes.vae, MemoryPolicy().chunk, setup.latent_size)
         stage.add("rate", work / seconds / 1e12, "TFLOP/s")
     stage.add("peak memory", peak_memory(plan.device) / 1e9, "GB")
+
+
+def tiles(plan: Plan, stage: Stage) -> None:
+    """Draw in tiles, as where memory is short: how much less memory, how much longer, how near."""
+    setup = plan.setup(plan.precisions[0])
+    made, side = random_decoder(setup), min(plan.videos[0]) // 2
+    latent = torch.randn(16, 2, *setup.latent_size, device=plan.device)
+    whole = one_video(made, setup).video(latent).cpu()
+    _empty(plan.device)
+    cut = one_video(made, replace(setup, tile=side, latents_per_call=1))
+    begun = time.monotonic()
+    video_of_tiles = cut.video(latent).cpu()
+    stage.add("two latent frames", 1000 * (time.monotonic() - begun), "ms")
+    stage.add("peak memory", peak_memory(plan.device) / 1e9, "GB")
+    difference = float((video_of_tiles - whole).abs().max()) * 127.5
+    stage.add("largest difference", difference, "grey levels of random weights")
 
 
 # Proofs -------------------------------------------------------------------------------------------
@@ -302,6 +328,16 @@ def _last_precision(check: Check, plan: Plan, rig: Rig) -> None:
         check.run(f"{plan.videos[0]} {rig.setup.precision} {name}", 45, drawn)
     rig.draw_with("wan")
 
+    def recorded(stage: Stage) -> None:
+        rig.record_graphs(True)
+        try:
+            bench(rig, plan, 20.0, stage)
+        finally:
+            rig.record_graphs(False)
+
+    if plan.device.type == "cuda":
+        check.run(f"{plan.videos[0]} {rig.setup.precision}, CUDA graphs", 45, recorded)
+
     def rounded(stage: Stage) -> None:
         rig.attend_with("fp8" if plan.device.type == "cuda" else "fp8-emulated")
         bench(rig, plan, 20.0, stage)
@@ -309,6 +345,17 @@ def _last_precision(check: Check, plan: Plan, rig: Rig) -> None:
     check.run(f"{plan.videos[0]} {rig.setup.precision}, attention too", 45, rounded)
     rig.attend_with("auto")
     check.run("flat memory", 60, partial(flat_memory, rig, plan))
+
+
+def several(plan: Plan, overlap: bool, stage: Stage) -> None:
+    """Share the work between two devices; exchanging while computing, or at once."""
+    devices = (plan.device,) * 2
+    if plan.device.type == "cuda":
+        devices = (torch.device("cuda", 0), torch.device("cuda", 1))
+    setup = replace(plan.setup(plan.precisions[-1], overlap=overlap), devices=devices)
+    with Rig(setup) as rig:
+        bench(rig, plan, 25.0, stage)
+        stage.details["exchange"] = rig.transformer.facts["exchange"]
 
 
 def small_card(plan: Plan, stage: Stage) -> None:
@@ -338,6 +385,7 @@ def everything(check: Check, plan: Plan) -> None:
     """Run all stages, the quickest answers first."""
     run = check.run
     run("machine", 0, partial(machine, plan))
+    run("proofs", 20, partial(proofs, plan))
     run("gemm", 10, partial(gemm, plan))
     for name in rates.attention_kernels(plan.device):
         run(f"attention {name}", 10, partial(attention, plan, name))
@@ -351,7 +399,13 @@ def everything(check: Check, plan: Plan) -> None:
     for drawn in DECODERS:
         run(f"decoder {drawn}", 10, partial(decoder, plan, drawn, False))
         _empty(plan.device)
+    run("decoder wan, in tiles", 10, partial(tiles, plan))
+    _empty(plan.device)
     full_model(check, plan, {"fp32": 14.0, "bf16": 14.0, "fp8": 20.0})
+    if plan.device.type == "cpu" or torch.cuda.device_count() > 1:
+        run("two devices", 60, partial(several, plan, True))
+    if torch.cuda.device_count() > 1:
+        run("two devices, exchanging at once", 60, partial(several, plan, False))
     run("24 GB", 60, partial(small_card, plan))
     if plan.device.type == "cuda":
         run("decoder wan, compiled", COMPILING, partial(decoder, plan, "wan", True))

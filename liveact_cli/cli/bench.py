@@ -10,6 +10,7 @@ from liveact_cli.weights.registry import DEFAULT_MODEL
 if TYPE_CHECKING:
     from liveact_cli.cli.context import Environment
     from liveact_cli.diagnose.rig import Decoder, Precision
+    from liveact_cli.runtime.graphs import Graphs
 
 app = new_app()
 
@@ -49,6 +50,12 @@ def bench(
     compile_decoder: Annotated[
         bool, typer.Option("--compile-decoder", help="Compile the decoder (random weights).")
     ] = False,
+    cuda_graphs: Annotated[
+        str | None, _flag("CUDA graphs around whole calls: on, or off (random weights).", "WHEN")
+    ] = None,
+    overlap: Annotated[
+        str | None, _flag("Exchange while computing, on several GPUs: on, or off.", "WHEN")
+    ] = None,
     chunks: Annotated[
         str | None, _flag("How many chunks to measure, at least 3 (random weights; 8).", "N")
     ] = None,
@@ -65,7 +72,8 @@ def bench(
     environment = ctx.obj
     only = {
         "gpus": gpus, "precision": precision, "attention": attention, "decoder": decoder,
-        "compile-decoder": compile_decoder or None, "chunks": chunks, "config": config,
+        "compile-decoder": compile_decoder or None, "cuda-graphs": cuda_graphs,
+        "overlap": overlap, "chunks": chunks, "config": config,
     }  # fmt: skip
     if random_weights:
         _bench_random(environment, model, size, seconds, only, as_json=as_json)
@@ -120,6 +128,7 @@ def _bench_random(
     from liveact_cli.diagnose.full_bench import LEAST_CHUNKS, run_full_bench
     from liveact_cli.diagnose.rig import DECODERS, PRECISIONS, Setup, Sizes
     from liveact_cli.runtime.devices import choose_devices
+    from liveact_cli.runtime.graphs import GRAPHS
     from liveact_cli.weights.registry import FULL
 
     if model != FULL.name:
@@ -146,6 +155,8 @@ def _bench_random(
         attention=only["attention"] or "auto",
         decoder=cast("Decoder", _one_of("decoder", only["decoder"] or "wan", DECODERS)),
         compiled_decoder=bool(only["compile-decoder"]),
+        graphs=cast("Graphs", _one_of("cuda-graphs", only["cuda-graphs"] or "auto", GRAPHS)),
+        overlap=_one_of("overlap", only["overlap"] or "on", ("on", "off")) == "on",
     )
     result = run_full_bench(setup, chunks or 8, environment.say)
     if as_json:

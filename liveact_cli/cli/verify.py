@@ -50,6 +50,7 @@ def verify(
     """
     from liveact_cli.core.verification import Verified
     from liveact_cli.engine.verify import KINDS, CheckpointSubject, verify_file, ways_to_run
+    from liveact_cli.runtime import fallbacks
     from liveact_cli.runtime.devices import choose_devices
     from liveact_cli.wan.verify import wan_kinds
 
@@ -70,6 +71,9 @@ def verify(
                     f"{result.max_rel_error:.3e}  {name}  (tolerance {result.tolerance:g})"
                     f" {verdict}"
                 )
+    fallen = fallbacks.taken()
+    for text in fallen:
+        environment.say(f"warning: {text}")
     ok = all(result.ok for result in results)
     if as_json:
         files = [
@@ -82,5 +86,5 @@ def verify(
             }
             for name, result in zip(golden, results, strict=True)
         ]
-        environment.result_json({"ok": ok, "files": files})
+        environment.result_json({"ok": ok, "files": files, "fallbacks": fallen})
     return ExitCode.OK if ok else ExitCode.FAILURE

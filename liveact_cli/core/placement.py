@@ -44,7 +44,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user has decided himself; None leaves the choice (`tile` 0: no tiles)."""
+    """What the user has decided himself; None leaves the choice (`tile` 0: no tiles).
+
+    `resident` weights stay on the GPU, whatever that costs.
+    """
 
     precision: Precision | None = None
     kv_precision: Precision | None = None
@@ -52,6 +55,7 @@ class Wishes:
     gpus: int | None = None
     tile: int | None = None
     saving: bool = True
+    resident: bool = False
 
     @property
     def given(self) -> list[str]:
@@ -109,6 +113,8 @@ def choose(sizes: DecodeSizes, codecs: CodecSizes, machine: Machine, wishes: Wis
 def layouts(heads: int, codecs: CodecSizes, machine: Machine, wishes: Wishes) -> Iterator[Layout]:
     """Yield all layouts that are allowed, the best first."""
     for offload in OFFLOADS:
+        if wishes.resident and offload in ("blocks", "all"):
+            continue
         level = list(_of_level(offload, heads, machine, wishes))
         for layout in level:
             yield from smaller_vae(layout)

@@ -26,7 +26,9 @@ from liveact_cli.diagnose.rig import FPS, Rig, Setup
 from liveact_cli.engine.ahead import work_ahead
 from liveact_cli.engine.decode import DecodedChunk
 from liveact_cli.model.memory import ConvMemory
+from liveact_cli.runtime import fallbacks
 from liveact_cli.runtime.fp8 import CANDIDATES
+from liveact_cli.runtime.graphs import graphs_of
 from liveact_cli.runtime.streams import WorkStream
 from liveact_cli.wan.vae import to_frames
 
@@ -47,6 +49,7 @@ class FullResult:
     setup: Setup
     attention: str
     kernels: str
+    graphs: bool
     parameters: int
     chunks: int
     frames_per_chunk: int
@@ -86,6 +89,8 @@ class FullResult:
             "offload": setup.offload,
             "decoder": setup.decoder,
             "decoder_compiled": setup.compiled_decoder,
+            "cuda_graphs": self.graphs,
+            "overlap": setup.overlap if len(setup.devices) > 1 else None,
             "parameters": self.parameters,
             "chunks": self.chunks,
             "frames_per_chunk": self.frames_per_chunk,
@@ -144,6 +149,7 @@ def measure(
         setup,
         rig.transformer.facts["attention"]["kernel"],
         rig.transformer.facts["kernels"],
+        rig.transformer.facts["graphs"],
         rig.parameters,
         chunks,
         setup.policy.chunk * setup.sizes.vae.temporal_stride,
@@ -163,6 +169,7 @@ def measure(
     if len(setup.devices) == 1:
         _measure_parts(rig, result)
     result.peak_memory = peak_memory(setup.device)
+    result.notes += fallbacks.taken()
     _compare(result)
     return result
 
@@ -251,6 +258,8 @@ def _measure_parts(rig: Rig, result: FullResult) -> None:
 def _stopwatches(rig: Rig, probe: Probe) -> Iterator[None]:
     transformer = rig.transformer
     with ExitStack() as stack:
+        if (graphs := graphs_of(transformer)) is not None:
+            stack.enter_context(graphs.paused())
         for block in transformer.blocks:
             for name in CANDIDATES:
                 linear = block.get_submodule(name)

@@ -29,10 +29,11 @@ from liveact_cli.engine.noise import PhiloxNoise
 from liveact_cli.model.config import LIVEACT_18B, TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime import attention
-from liveact_cli.runtime.build import Options, build_random
+from liveact_cli.runtime.build import Options, build_random, without_graphs
 from liveact_cli.runtime.crew import Crew
 from liveact_cli.runtime.fp8 import plan_fp8
 from liveact_cli.runtime.fp8_numbers import check_device
+from liveact_cli.runtime.graphs import Graphs, graphs_of, stop_graphs, use_graphs
 from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDecoder
 from liveact_cli.wan.keymaps import VaeSizes
 from liveact_cli.wan.tiny_decoder import TINY_WIDTHS, TinyDecoder
@@ -100,6 +101,8 @@ class Setup:
     tile: int | None = None
     decoder: Decoder = "wan"
     compiled_decoder: bool = False
+    graphs: Graphs = "auto"
+    overlap: bool = True
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     settings: DecodeSettings = field(default_factory=DecodeSettings)
 
@@ -186,11 +189,15 @@ class Rig:
             offload=setup.offload,
             kernels=setup.kernels,
             attention=setup.attention,
+            graphs=setup.graphs,
         )
+        several = len(setup.devices) > 1
+        options = without_graphs(options) if several else options
         build = partial(build_random, config, options)
         self.transformer: LiveActTransformer
-        if len(setup.devices) > 1:
-            crew = Crew(build, list(setup.devices), heads=config.heads)
+        if several:
+            devices = list(setup.devices)
+            crew = Crew(build, devices, heads=config.heads, overlap=setup.overlap)
             self.transformer = self._exits.enter_context(crew).transformer
         else:
             self.transformer = build(device=device)
@@ -222,12 +229,19 @@ class Rig:
         self.setup = replace(self.setup, decoder=decoder, compiled_decoder=compiled)
         self._decoder = random_decoder(self.setup)
 
+    def record_graphs(self, on: bool) -> None:
+        """Replay CUDA graphs from here on, or run kernel by kernel (on one GPU)."""
+        use_graphs(self.transformer) if on else stop_graphs(self.transformer)
+        self.transformer.facts["graphs"] = on
+
     def attend_with(self, name: str) -> None:
         """Use another attention kernel; raises LiveActError where it cannot run."""
         setup = self.setup
         chosen = attention.resolve(name, setup.device, setup.dtype)
         attention.attend_with(self.transformer, chosen)
         self.transformer.facts["attention"] = chosen.record()
+        if (graphs := graphs_of(self.transformer)) is not None:
+            graphs.forget()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from liveact_cli.diagnose.rates import Rate
+from liveact_cli.runtime import fallbacks
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Check:
             problem = f"{type(error).__name__}: {error}"
             stage.details["trace"] = traceback.format_exc(limit=-4)
             self.failed.append(name)
+        if fallen := [str(each) for each in fallbacks.untold()]:
+            stage.details["fallbacks"] = fallen
         seconds = time.monotonic() - begun
         record: dict[str, Any] = {"seconds": round(seconds, 2)}
         if problem is not None:
@@ -92,6 +95,8 @@ class Check:
             self._tell(f"    {figure}")
             if figure.reached is False:
                 self.missed.append(f"{name}, {figure}")
+        for text in fallen:
+            self._tell(f"    FELL BACK: {text}")
         if problem is not None:
             self._tell(f"    FAILED: {problem}")
         return problem is None

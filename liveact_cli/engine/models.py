@@ -19,7 +19,7 @@ from liveact_cli.engine.placement import options_of, place
 from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.adapting import AdaptivePlan
-from liveact_cli.runtime.build import Options, build
+from liveact_cli.runtime.build import Options, build, without_graphs
 from liveact_cli.runtime.crew import Crew
 from liveact_cli.runtime.devices import choose_devices
 from liveact_cli.script.resolved import ResolvedScript
@@ -310,9 +310,11 @@ def _load_wan(plan: RenderPlan) -> Speaker:
         latents_per_call=layout.latents_per_call,
         decoder=settings.decoder or "wan",
         decoder_weights=settings.decoder_weights,
+        compiled=options.kernels == "compile",
     )
 
-    adaptive = AdaptivePlan(model.path) if layout.precision == "fp8" else None
+    rounded = layout.precision == "fp8"
+    adaptive = AdaptivePlan(model.path, backend=options.fp8_backend) if rounded else None
 
     def load() -> LiveActTransformer | Crew:
         fp8 = None if adaptive is None else adaptive.plan
@@ -332,9 +334,9 @@ def load_shared(
     checkpoint: Path, options: Options, devices: Sequence[torch.device]
 ) -> LiveActTransformer | Crew:
     """Load a transformer on one device, or on several that share the work."""
-    make = partial(build, checkpoint, options)
     if len(devices) == 1:
-        return make(device=devices[0])
+        return build(checkpoint, options, device=devices[0])
+    make = partial(build, checkpoint, without_graphs(options))
     return Crew(make, devices, heads=heads_of(checkpoint))
 
 

@@ -23,9 +23,10 @@ from liveact_cli.core.errors import DeviceError
 from liveact_cli.core.placement import Choice, Wishes, choose
 from liveact_cli.core.units import Size, format_bytes
 from liveact_cli.model.config import LIVEACT_18B, TransformerConfig
-from liveact_cli.runtime.build import Options
+from liveact_cli.runtime.build import Options, check_engine
 from liveact_cli.runtime.devices import choose_devices, examine_machine
 from liveact_cli.runtime.loader import read_config
+from liveact_cli.runtime.transformer_engine import transformer_engine
 from liveact_cli.weights.registry import FULL, ModelRow
 from liveact_cli.weights.resolve import ResolvedModel
 from liveact_cli.weights.store import AUDIO_WEIGHTS, find_audio_encoder, find_decoder, wan_files
@@ -87,12 +88,18 @@ def place(
     """
     settings = _as_begun(settings, begun)
     devices = choose_devices(settings.gpus, settings.device)
+    rounds = settings.precision == "fp8" or (not settings.precision and devices[0].type == "cuda")
+    engine = rounds and settings.fp8_backend == "te"
+    if engine:
+        check_engine(settings.offload)
+        transformer_engine()
     if devices[0].type == "cpu":
         _check_host_memory(model)
         return Placement(_on_processors(settings, len(devices)), "cpu")
     config = read_config(model.path)
     sizes = sizes_of(config, model.row, settings, size)
-    choice = choose(sizes, codec_sizes(model, settings, size), examine_machine(), _wishes(settings))
+    wishes = replace(_wishes(settings), resident=engine)
+    choice = choose(sizes, codec_sizes(model, settings, size), examine_machine(), wishes)
     return Placement(choice.layout, "cuda", choice)
 
 

@@ -33,6 +33,7 @@ from liveact_cli.media.mux import mux
 from liveact_cli.media.sound import SoundTrack
 from liveact_cli.media.target import Target
 from liveact_cli.media.video import Segment, SegmentWriter
+from liveact_cli.runtime import fallbacks
 from liveact_cli.runtime.streams import WorkStream
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 AUDIO, TRANSFORMER, RENDER, ENCODE = "audio", "transformer", "render", "encode"
 Clock: Final = time.perf_counter
+_SLOWER_HINT: Final = "the video is as good, it only takes longer; `liveact doctor` shows versions"
 _SILENT_HINT: Final = "check the recording, and which of its parts --start and --duration choose"
 
 
@@ -212,7 +214,9 @@ def _make_segments(
         stack.callback(chunks.close)
         for timed in chunks:
             saver.before_drawing(timed.chunk.span.index, view.decoder, drawing.frames)
-            yield drawing.draw(timed)
+            done = drawing.draw(timed)
+            yield from (Caution(str(each), _SLOWER_HINT) for each in fallbacks.untold())
+            yield done
             yield from saver.news()
             if stop() and 0 < drawing.frames < plan.frames:
                 segments = (*start.segments, *writer.close())

@@ -15,6 +15,7 @@ from liveact_cli.engine.unfinished import differences, finished_part, unfinished
 from liveact_cli.media.ffmpeg import explain_os_error, ffmpeg_version, find_ffmpeg
 from liveact_cli.media.target import Target, check_target
 from liveact_cli.media.workfolder import WorkFolder, work_folder_of
+from liveact_cli.runtime import fallbacks
 from liveact_cli.runtime.devices import choose_devices
 
 COMPUTED: Final = "computed"
@@ -50,7 +51,10 @@ class Run:
     @property
     def full_record(self) -> dict[str, Any]:
         """What goes into the video: the plan's record, and how it was computed."""
-        return self.record | ({COMPUTED: self.facts} if self.facts else {})
+        facts = dict(self.facts)
+        if facts and (fallen := fallbacks.taken()):
+            facts["fallbacks"] = fallen
+        return self.record | ({COMPUTED: facts} if facts else {})
 
     def begin(self, peak: Callable[[], float]) -> Iterator[Event]:
         """Find where to start, and yield what is to be told about that.

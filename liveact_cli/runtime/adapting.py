@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from liveact_cli.model.transformer import LiveActTransformer
-from liveact_cli.runtime.build import follow_plan
+from liveact_cli.runtime.build import FP8Backend, follow_plan
 from liveact_cli.runtime.crew import Crew
 from liveact_cli.runtime.fp8 import FP8Plan, measured_errors, plan_fp8
 from liveact_cli.runtime.fp8_cache import save_plan, stored_plan
@@ -31,6 +31,7 @@ class AdaptivePlan:
 
     checkpoint: Path
     begun: Callable[[Path], FP8Plan] = begun_plan
+    backend: FP8Backend = "own"
     plan: FP8Plan = field(init=False)
     decided: bool = field(init=False, default=False)
 
@@ -38,7 +39,7 @@ class AdaptivePlan:
         """Take what was measured before for these very files, if it was."""
         files = transformer_files(self.checkpoint)
         first = self.begun(self.checkpoint)
-        stored = stored_plan(self.checkpoint, files, first.limit)
+        stored = stored_plan(self.checkpoint, files, first.limit, self.backend)
         self.plan, self.decided = stored or first, stored is not None
 
     def recall(self, found: Mapping[str, Any]) -> bool:
@@ -64,4 +65,5 @@ class AdaptivePlan:
             loaded.follow_plan(self.plan, self.checkpoint)
         else:
             follow_plan(transformer, self.plan, self.checkpoint, transformer.device)
-        save_plan(self.checkpoint, transformer_files(self.checkpoint), self.plan)
+        files = transformer_files(self.checkpoint)
+        save_plan(self.checkpoint, files, self.plan, self.backend)

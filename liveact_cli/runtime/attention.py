@@ -19,6 +19,7 @@ from liveact_cli.model.attention import Kernel, sdpa
 from liveact_cli.model.memory import LayerMemory
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.attention_fp8 import cudnn_fp8, emulated
+from liveact_cli.runtime.fallbacks import Guarded
 from liveact_cli.runtime.fp8_numbers import check_device
 
 AUTO: Final = "auto"
@@ -70,12 +71,20 @@ def resolve(name: str, device: torch.device, dtype: torch.dtype) -> Resolved:
             )
         kernel, check = KERNELS[name]
         check(device)
-        return Resolved(name, kernel, "asked for")
+        return Resolved(name, _guarded(name, kernel), "asked for")
     if device.type != "cuda":
         return Resolved("sdpa", sdpa, f"the only exact one on {device.type}")
     if dtype in _HALF:
-        return Resolved("cudnn", cudnn_first, "the fastest exact one in torch on this GPU")
+        reason = "the fastest exact one in torch on this GPU"
+        return Resolved("cudnn", _guarded("cudnn", cudnn_first), reason)
     return Resolved("sdpa", sdpa, f"cuDNN has none for {dtype}".replace("torch.", ""))
+
+
+def _guarded(name: str, kernel: Kernel) -> Kernel:
+    """Let torch's own choice take over from a kernel that fails at some shape on some GPU."""
+    if kernel is sdpa:
+        return kernel
+    return Guarded(kernel, sdpa, f"the attention kernel {name}", "torch's own choice")
 
 
 def _anywhere(device: torch.device) -> None:

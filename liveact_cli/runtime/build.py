@@ -5,7 +5,7 @@ kernels between matrix products, and last where the weights lie.
 """
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,10 +18,12 @@ from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime import kernels
 from liveact_cli.runtime.attention import AUTO, FP8Places, attend_with, resolve
+from liveact_cli.runtime.fallbacks import fall_back
 from liveact_cli.runtime.fp8 import FP8Plan, keep_precision
 from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fp8_numbers import E4M3, check_device, quantise_rows
 from liveact_cli.runtime.fuse import fuse
+from liveact_cli.runtime.graphs import GRAPHS, Graphs, graphs_of, use_graphs
 from liveact_cli.runtime.loader import (
     load_transformer,
     original_weight,
@@ -43,7 +45,8 @@ class Options:
 
     `fp8` names the linear layers that are rounded (None: none). `kernels` says what runs between
     the matrix products: "triton" fused kernels, "compile" torch's compiler, "eager" the blocks as
-    they are written; "auto" is Triton on a GPU that has it.
+    they are written; "auto" is Triton on a GPU that has it. `graphs` records whole calls as CUDA
+    graphs (on one GPU).
     """
 
     dtype: torch.dtype
@@ -54,6 +57,7 @@ class Options:
     attention: str = AUTO
     fp8_backend: FP8Backend = "own"
     places: FP8Places = field(default_factory=FP8Places)
+    graphs: Graphs = "auto"
 
     @property
     def blocks_offloaded(self) -> bool:
@@ -67,12 +71,9 @@ def build(checkpoint: Path, options: Options, *, device: torch.device) -> LiveAc
     Raises WeightsError for what is missing or does not fit, DeviceError for what this device
     cannot do.
     """
-    own = options.fp8_backend == "own"
-    if not own and options.blocks_offloaded:
-        raise UsageError(
-            "Transformer Engine keeps its weights on the GPU, so blocks cannot be offloaded",
-            "fp8-backend = own, or --offload none or cache",
-        )
+    own = options.fp8 is None or options.fp8_backend == "own"
+    if not own:
+        check_engine(options.offload)
     if options.fp8 is not None:
         check_device(device)
     transformer = load_transformer(
@@ -88,6 +89,22 @@ def build(checkpoint: Path, options: Options, *, device: torch.device) -> LiveAc
             transformer.to(device)
     equip(transformer, options, device)
     return transformer
+
+
+def check_engine(offload: str | None) -> None:
+    """Refuse what Transformer Engine cannot do; raises UsageError."""
+    if offload in ("blocks", "all"):
+        raise UsageError(
+            "Transformer Engine keeps its weights on the GPU, so blocks cannot be offloaded",
+            "fp8-backend = own, or --offload none or cache",
+        )
+
+
+def without_graphs(options: Options) -> Options:
+    """Return how each of several processes runs: their exchanges are not recorded as graphs."""
+    if options.graphs == "on":
+        fall_back("CUDA graphs", "kernel after kernel", "several GPUs exchange inside a call")
+    return replace(options, graphs="off")
 
 
 def build_random(
@@ -127,8 +144,9 @@ def equip(transformer: LiveActTransformer, options: Options, device: torch.devic
     transformer.set_storage(storage)
     chosen = resolve(options.attention, device, options.dtype)
     attend_with(transformer, chosen, options.places)
-    between = _use_kernels(transformer, options.kernels, device)
+    between = _use_kernels(transformer, options, device)
     _offload(transformer, options, device)
+    graphs = _use_graphs(transformer, options, device)
     transformer.facts = {
         "precision": str(options.dtype).removeprefix("torch."),
         "fp8": None if options.fp8 is None else options.fp8.record(),
@@ -136,6 +154,7 @@ def equip(transformer: LiveActTransformer, options: Options, device: torch.devic
         "fp8_memory": options.fp8_memory,
         "kernels": between,
         "attention": chosen.record(),
+        "graphs": graphs,
     }
 
 
@@ -156,6 +175,8 @@ def follow_plan(
     keep_precision(transformer, plan, lambda name: original_weight(checkpoint, name))
     if blocks is not None:
         transformer.attached[_OFFLOADED] = OffloadedBlocks(transformer, device)
+    if (graphs := graphs_of(transformer)) is not None:
+        graphs.forget()
     transformer.facts["fp8"] = plan.record()
 
 
@@ -164,22 +185,44 @@ def _offload(transformer: LiveActTransformer, options: Options, device: torch.de
         transformer.attached[_OFFLOADED] = OffloadedBlocks(transformer, device)
 
 
-def _use_kernels(transformer: LiveActTransformer, name: str, device: torch.device) -> str:
+def _use_kernels(transformer: LiveActTransformer, options: Options, device: torch.device) -> str:
     """Return the name of what was chosen."""
+    name = options.kernels
     if name not in KERNELS:
         raise UsageError(f"there are no kernels '{name}'", f"choose {', '.join(KERNELS)}")
     if name == "compile":
         # torch's compiler takes a second and 130 MB to import, which only this needs.
-        from liveact_cli.runtime.compiled import compile_blocks
+        from liveact_cli.runtime.compiled import compile_blocks, compiler_works
 
-        compile_blocks(transformer)
-    elif name != "eager" and (name == "triton" or device.type == "cuda"):
-        chosen = kernels.resolve(device, name)
+        if compiler_works(device):
+            compile_blocks(transformer)
+            return name
+        return "eager"
+    if name != "eager" and (name == "triton" or device.type == "cuda"):
+        chosen = kernels.resolve(
+            device,
+            name,
+            rounded_weights=options.fp8 is not None,
+            rounded_memory=options.fp8_memory,
+        )
         if chosen.name == "triton":
             fuse(transformer, chosen)
             return "triton"
-        return "eager"
-    return "eager" if name == AUTO else name
+    return "eager"
+
+
+def _use_graphs(transformer: LiveActTransformer, options: Options, device: torch.device) -> bool:
+    """Return whether calls are recorded as graphs; what lies elsewhere changes its places."""
+    if options.graphs not in GRAPHS:
+        raise UsageError(f"there is no graphs '{options.graphs}'", f"choose {', '.join(GRAPHS)}")
+    # `auto` is off until a GPU has told what they gain: they keep a second set of activations.
+    if options.graphs != "on" or device.type != "cuda":
+        return False
+    if options.offload != "none":
+        fall_back("CUDA graphs", "kernel after kernel", f"--offload {options.offload} moves things")
+        return False
+    use_graphs(transformer)
+    return True
 
 
 def _random(

@@ -12,8 +12,28 @@ from torch import Tensor
 
 from liveact_cli.model.attention import Attend
 from liveact_cli.model.transformer import LiveActTransformer
+from liveact_cli.runtime.fallbacks import fall_back
 
 BACKEND: Final = "inductor"
+
+
+def compiler_works(device: torch.device, backend: Any = BACKEND) -> bool:
+    """Whether torch's compiler makes something that runs here; it needs other programs for that."""
+    try:
+        made = torch.compile(_twice, backend=backend, dynamic=False)
+        works = bool((made(torch.ones(8, device=device)) == 2).all())
+        if not works:
+            raise RuntimeError("what it makes gives wrong numbers")
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (compilers have many kinds of errors)
+        fall_back("torch's compiler", "the layers as they are written", error)
+        return False
+    return True
+
+
+def _twice(x: Tensor) -> Tensor:
+    return x + x
 
 
 class _Opaque:

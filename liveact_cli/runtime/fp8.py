@@ -82,7 +82,23 @@ def plan_fp8(
     return FP8Plan(tuple(names), kept, limit)
 
 
-class FP8Linear(nn.Module):
+class RoundedLinear(nn.Module):
+    """A linear layer in FP8, of whatever backend."""
+
+    bias: nn.Parameter | None
+    out_dtype: torch.dtype
+
+    @property
+    def place(self) -> torch.device:
+        """Where its weights lie."""
+        raise NotImplementedError
+
+    def product(self, x_MK: Tensor) -> Tensor:
+        """Return the rounded product of rows, without the bias."""
+        raise NotImplementedError
+
+
+class FP8Linear(RoundedLinear):
     """A linear layer whose weights are e4m3 rows; takes bfloat16 or what is already quantised."""
 
     def __init__(self, weight: Quantised, bias: Tensor | None, out_dtype: torch.dtype) -> None:
@@ -105,6 +121,17 @@ class FP8Linear(nn.Module):
         scale = torch.empty(weight.shape[0], 1, device=weight.device)
         return cls(Quantised(torch.empty_like(weight, dtype=E4M3), scale), linear.bias, out_dtype)
 
+    @property
+    def place(self) -> torch.device:
+        """Where its weights lie."""
+        return self.weight.device
+
+    def product(self, x_MK: Tensor) -> Tensor:
+        """Return the rounded product of rows, without the bias."""
+        # Offloaded weights lie elsewhere at this moment.
+        weight = Quantised(self.weight.to(x_MK.device), self.scale.to(x_MK.device))
+        return scaled_matmul(quantise_rows(x_MK), weight, None, self.out_dtype)
+
     def forward(self, x: Tensor | Quantised, part: slice = _ALL) -> Tensor:
         """`[..., K]` -> `[..., N]`, or only a `part` of the outputs."""
         rows = x if isinstance(x, Quantised) else quantise_rows(x)
@@ -118,6 +145,11 @@ class FP8Linear(nn.Module):
 def fp8_layers(transformer: nn.Module) -> dict[str, FP8Linear]:
     """Return the layers of a transformer that run in FP8, by name."""
     return {n: m for n, m in transformer.named_modules() if isinstance(m, FP8Linear)}
+
+
+def rounded_layers(transformer: nn.Module) -> dict[str, RoundedLinear]:
+    """Return the same of every backend."""
+    return {n: m for n, m in transformer.named_modules() if isinstance(m, RoundedLinear)}
 
 
 def quantise(transformer: LiveActTransformer, plan: FP8Plan) -> None:
@@ -138,7 +170,7 @@ def measured_errors(
     `run` decodes a first chunk with a memory of its own. `original` returns a layer's weight as
     it was, asked for one layer at a time, so the model is never whole at its old precision.
     """
-    layers = fp8_layers(transformer)
+    layers = rounded_layers(transformer)
     inputs: dict[str, list[Tensor]] = {name: [] for name in layers}
     hooks = [
         layer.register_forward_pre_hook(_recorder(inputs[name])) for name, layer in layers.items()
@@ -156,10 +188,10 @@ def keep_precision(
     transformer: LiveActTransformer, plan: FP8Plan, original: Callable[[str], Tensor]
 ) -> None:
     """Give the FP8 layers that `plan` no longer names their old weights back."""
-    for name, layer in fp8_layers(transformer).items():
+    for name, layer in rounded_layers(transformer).items():
         if name in plan.names:
             continue
-        weight = original(name).to(layer.weight.device, layer.out_dtype)
+        weight = original(name).to(layer.place, layer.out_dtype)
         linear = nn.Linear(weight.shape[1], weight.shape[0], layer.bias is not None, device="meta")
         linear.weight = nn.Parameter(weight, requires_grad=False)
         if layer.bias is not None:
@@ -176,14 +208,11 @@ def _recorder(kept: list[Tensor]) -> Callable[[nn.Module, tuple[Any, ...]], None
     return record
 
 
-def _error(layer: FP8Linear, inputs: list[Tensor], weight: Tensor) -> float:
+def _error(layer: RoundedLinear, inputs: list[Tensor], weight: Tensor) -> float:
     """Relative to the same layer at its old precision, its bias left out of the comparison."""
     if not inputs:
         return 0.0
     x = torch.cat([rows.float() for rows in inputs])
     wanted = F.linear(x, weight.to(x))
-    # Offloaded weights lie elsewhere at this moment.
-    rounded = Quantised(layer.weight.to(x.device), layer.scale.to(x.device))
-    found = scaled_matmul(quantise_rows(x), rounded, None, layer.out_dtype)
-    error = found.float() - wanted
+    error = layer.product(x).float() - wanted
     return float(error.norm() / wanted.norm().clamp_min(torch.finfo(torch.float32).tiny))

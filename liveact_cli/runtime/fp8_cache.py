@@ -25,7 +25,8 @@ from liveact_cli.runtime.fp8_numbers import Quantised, quantise_rows
 
 FOLDER: Final = ".fp8"
 WEIGHTS: Final = "weights.safetensors"
-PLAN: Final = "plan.json"
+PLANS: Final = {"own": "plan.json", "te": "plan-te.json"}
+"""Each backend rounds in its own way, and has its own plan."""
 LOCK: Final = "weights.lock"
 PATIENCE: Final = 120.0
 """Seconds without a new byte after which a process that writes is no longer waited for."""
@@ -115,10 +116,10 @@ class FP8Cache:
         return made
 
 
-def save_plan(checkpoint: Path, files: Sequence[Path], plan: FP8Plan) -> None:
+def save_plan(checkpoint: Path, files: Sequence[Path], plan: FP8Plan, backend: str = "own") -> None:
     """Keep a measured plan for the next load; a folder that cannot be written to is no error."""
     values = {"source": source_hash(files), "limit": plan.limit, "names": plan.names}
-    path = checkpoint / FOLDER / PLAN
+    path = checkpoint / FOLDER / PLANS[backend]
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -126,10 +127,13 @@ def save_plan(checkpoint: Path, files: Sequence[Path], plan: FP8Plan) -> None:
         part.replace(path)
 
 
-def stored_plan(checkpoint: Path, files: Sequence[Path], limit: float) -> FP8Plan | None:
+def stored_plan(
+    checkpoint: Path, files: Sequence[Path], limit: float, backend: str = "own"
+) -> FP8Plan | None:
     """Return the plan that was measured for these files at this limit, if there is one."""
     try:
-        values = json.loads((checkpoint / FOLDER / PLAN).read_text(encoding="utf-8"))
+        path = checkpoint / FOLDER / PLANS[backend]
+        values = json.loads(path.read_text(encoding="utf-8"))
         if values["source"] != source_hash(files) or values["limit"] != limit:
             return None
         return FP8Plan(tuple(values["names"]), dict(values["kept"]), limit)

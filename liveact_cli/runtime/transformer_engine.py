@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from liveact_cli.core.budget import FP8_MULTIPLE
 from liveact_cli.core.errors import WeightsError
 from liveact_cli.model.transformer import LiveActTransformer
-from liveact_cli.runtime.fp8 import FP8Plan
+from liveact_cli.runtime.fp8 import FP8Plan, RoundedLinear
 
 
 def transformer_engine() -> Any:
@@ -38,16 +38,18 @@ def padded(x_MK: Tensor) -> Tensor:
     return F.pad(x_MK, (0, 0, 0, -x_MK.shape[0] % FP8_MULTIPLE))
 
 
-class TransformerEngineLinear(nn.Module):
+class TransformerEngineLinear(RoundedLinear):
     """A linear layer that runs in FP8 through the library."""
 
     def __init__(self, linear: nn.Linear, device: torch.device) -> None:
         """Round the weights of a finished layer."""
         super().__init__()
         te = transformer_engine()
-        recipe = import_module("transformer_engine.common.recipe")
-        self._autocast, self._recipe = te.fp8_autocast, recipe.Float8CurrentScaling()
-        with te.fp8_model_init(enabled=True, recipe=self._recipe):
+        self._recipe = import_module("transformer_engine.common.recipe").Float8CurrentScaling()
+        self._te, self.out_dtype = te, linear.weight.dtype
+        with _named(te, "quantized_model_init", "fp8_model_init")(
+            enabled=True, recipe=self._recipe
+        ):
             self.inner = te.Linear(
                 linear.in_features,
                 linear.out_features,
@@ -59,13 +61,34 @@ class TransformerEngineLinear(nn.Module):
             self.inner.weight.copy_(linear.weight)
             if linear.bias is not None:
                 self.inner.bias.copy_(linear.bias)
+        self.bias = self.inner.bias if linear.bias is not None else None
+
+    @property
+    def place(self) -> torch.device:
+        """Where its weights lie."""
+        device: torch.device = self.inner.weight.device
+        return device
+
+    def product(self, x_MK: Tensor) -> Tensor:
+        """Return the rounded product of rows, without the bias."""
+        out = self(x_MK.to(self.out_dtype))
+        return out if self.bias is None else out - self.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., K]` -> `[..., N]`."""
         rows = x.flatten(0, -2)
-        with self._autocast(enabled=True, fp8_recipe=self._recipe):
+        if hasattr(self._te, "autocast"):
+            rounding = self._te.autocast(enabled=True, recipe=self._recipe)
+        else:
+            rounding = self._te.fp8_autocast(enabled=True, fp8_recipe=self._recipe)
+        with rounding:
             out: Tensor = self.inner(padded(rows))
         return torch.unflatten(out[: rows.shape[0]], 0, x.shape[:-1])
+
+
+def _named(library: Any, new: str, old: str) -> Any:
+    """Return what the library calls by a new name since 2.9 or so, and by an old one before."""
+    return getattr(library, new, None) or getattr(library, old)
 
 
 def use_transformer_engine(

@@ -48,6 +48,7 @@ class WanModel:
         tile_pixels: int | None,
         latents_per_call: int,
         decoder: tuple[str, Path] | None,
+        compiled: bool,
     ) -> None:
         self._files, self._device, self._dtype = files, device, dtype
         self._policy = policy
@@ -58,8 +59,9 @@ class WanModel:
         self.prompt_encoder = TextEncoder(
             files.text_encoder, files.tokenizer, files.text_len, device, dtype, cache
         )
-        self.vae = WanVae(files.vae, device, dtype, draws=decoder is None)
-        drawing = _small_decoder(*decoder, device, dtype) if decoder else self.vae.decoder
+        self.vae = WanVae(files.vae, device, dtype, draws=decoder is None, compiled=compiled)
+        small = _small_decoder(*decoder, device, dtype, compiled) if decoder else None
+        drawing = small or self.vae.decoder
         assert drawing is not None
         self._decoder: WanDecoder | TinyDecoder = drawing
 
@@ -110,14 +112,16 @@ def load_wan(
     latents_per_call: int = 8,
     decoder: str = "wan",
     decoder_weights: Path | None = None,
+    compiled: bool = False,
 ) -> WanModel:
     """Load the parts around the transformer of the checkpoint in `folder`.
 
     `audio_encoder` is wav2vec2's folder; without it, it is looked for in and beside `folder`.
     `cache` is a folder where the encoders' results are kept. `vae_overlap` decodes as the released
     code does, `tile_pixels` (a side) in pieces, `latents_per_call` at a time. `decoder` other than
-    "wan" draws with a smaller decoder, from its file in `folder` or from `decoder_weights`. Raises
-    WeightsError for what is missing or damaged.
+    "wan" draws with a smaller decoder, from its file in `folder` or from `decoder_weights`;
+    `compiled` has torch compile it (the VAE, full or narrow). Raises WeightsError for what is
+    missing or damaged.
     """
     return WanModel(
         wan_files(folder),
@@ -132,15 +136,17 @@ def load_wan(
         decoder=None
         if decoder == "wan"
         else (decoder, find_decoder(folder, decoder, decoder_weights)),
+        compiled=compiled,
     )
 
 
 def _small_decoder(
-    name: str, path: Path, device: torch.device, dtype: torch.dtype
+    name: str, path: Path, device: torch.device, dtype: torch.dtype, compiled: bool
 ) -> WanDecoder | TinyDecoder:
     if name == "taew2_1":
         return TinyDecoder.from_file(path, device, dtype)
-    return WanDecoder.from_file(path, device, dtype)  # the same layers, fewer channels
+    # The same layers, fewer channels.
+    return WanDecoder.from_file(path, device, dtype, compiled=compiled)
 
 
 def _digest(image: Tensor) -> str:

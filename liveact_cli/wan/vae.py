@@ -28,7 +28,13 @@ class WanVae:
     """
 
     def __init__(
-        self, path: Path, device: torch.device | str, dtype: torch.dtype, *, draws: bool = True
+        self,
+        path: Path,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        *,
+        draws: bool = True,
+        compiled: bool = False,
     ) -> None:
         released = checkpoint.read_tensors(path)
         self.sizes = sizes = keymaps.vae_sizes(released)
@@ -42,9 +48,10 @@ class WanVae:
         if self.device.type == "cuda":
             channels_last(self._model)
         # The same tensors: diffusers' module holds them, our functions run them.
-        self.decoder = (
-            WanDecoder(self._model.state_dict(), sizes, path.name, device, dtype) if draws else None
-        )
+        self.decoder: WanDecoder | None = None
+        if draws:
+            tensors = self._model.state_dict()
+            self.decoder = WanDecoder(tensors, sizes, path.name, device, dtype, compiled=compiled)
         shape = (1, sizes.latent, 1, 1, 1)
         self._mean = torch.tensor(LATENT_MEAN, device=device).view(shape)
         self._std = torch.tensor(LATENT_STD, device=device).view(shape)

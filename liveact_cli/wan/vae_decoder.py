@@ -5,13 +5,14 @@ Shape letters: C latent channels, F latent frames, h, w latent pixels, T video f
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liveact_cli.core.errors import WeightsError
+from liveact_cli.runtime.fallbacks import Guarded
 from liveact_cli.runtime.kernels import video
 from liveact_cli.runtime.kernels.video import VideoKernels
 from liveact_cli.wan import checkpoint, keymaps
@@ -64,10 +65,12 @@ class WanDecoder:
         kernels: VideoKernels | None = None,
         *,
         compiled: bool = False,
+        backend: Any = "inductor",
     ) -> None:
         """Take tensors under diffusers' names (shared, not copied, where they fit already).
 
-        `compiled` makes one graph of each function for each number of frames that comes. Raises
+        `compiled` makes one graph of each function for each number of frames that comes, with a
+        `backend` of torch's compiler; where that fails they run as they are written. Raises
         WeightsError naming `origin` for what is missing, left over or of another shape.
         """
         if sizes.latent != len(LATENT_MEAN):
@@ -85,18 +88,25 @@ class WanDecoder:
         self._stem: Callable[..., tuple[Tensor, State]] = decoder.stem
         self._body: Callable[..., tuple[Tensor, State]] = decoder.body
         if compiled:
-            self._stem = torch.compile(decoder.stem, fullgraph=True, dynamic=False)
-            self._body = torch.compile(decoder.body, fullgraph=True, dynamic=False)
+            self._stem = _compiled(decoder.stem, backend)
+            self._body = _compiled(decoder.body, backend)
         shape = (sizes.latent, 1, 1, 1)
         self._mean = torch.tensor(LATENT_MEAN, device=device).view(shape)
         self._std = torch.tensor(LATENT_STD, device=device).view(shape)
 
     @classmethod
-    def from_file(cls, path: Path, device: torch.device | str, dtype: torch.dtype) -> Self:
+    def from_file(
+        cls,
+        path: Path,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        *,
+        compiled: bool = False,
+    ) -> Self:
         """Read the decoder of a VAE in the released layout, of whatever widths it has."""
         released = checkpoint.read_tensors(path)
-        sizes = keymaps.vae_sizes(released)
-        return cls(keymaps.vae_tensors(released), sizes, path.name, device, dtype)
+        sizes, tensors = keymaps.vae_sizes(released), keymaps.vae_tensors(released)
+        return cls(tensors, sizes, path.name, device, dtype, compiled=compiled)
 
     @classmethod
     def random(
@@ -138,6 +148,17 @@ class WanDecoder:
     def body(self, features: Tensor, state: State, first: bool) -> tuple[Tensor, State]:
         """Features -> video `[1, 3, T, H, W]` in float32, not clamped, and the new state."""
         return self._body(self.kernels, features, state, first)
+
+
+def _compiled(function: Callable[..., Any], backend: Any) -> Callable[..., tuple[Tensor, State]]:
+    made: list[Callable[..., Any]] = []
+
+    def compiled(*arguments: Any) -> Any:
+        if not made:  # here, so that no compiler at all is a failure like others
+            made.append(torch.compile(function, backend=backend, fullgraph=True, dynamic=False))
+        return made[0](*arguments)
+
+    return Guarded(compiled, function, "the compiled video decoder", "the decoder as it is written")
 
 
 def channels_last(module: nn.Module) -> None:

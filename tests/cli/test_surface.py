@@ -33,7 +33,8 @@ SURFACE = {
     "doctor": {"--size", "--gpu-memory", "--json"},
     "bench": {
         "--model", "--size", "--seconds", "--json", "--random-weights", "--gpus", "--precision",
-        "--attention", "--decoder", "--compile-decoder", "--chunks", "--config",
+        "--attention", "--decoder", "--compile-decoder", "--cuda-graphs", "--overlap", "--chunks",
+        "--config",
     },
     "verify": {"CHECKPOINT", "GOLDEN...", "--tolerance", "--gpus", "--precision",
                "--kv-precision", "--offload", "--json"},

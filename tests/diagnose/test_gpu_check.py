@@ -60,12 +60,13 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 def test_nothing_fails_behind_the_wall(stages: dict[str, dict]) -> None:
     assert [name for name, record in stages.items() if "failed" in record] == []
     assert list(stages) == [
-        "machine", "gemm", "attention sdpa", "convolutions", "norms", "golden roll-outs",
+        "machine", "proofs", "gemm", "attention sdpa", "convolutions", "norms", "golden roll-outs",
         "golden roll-outs, fused", "golden video", "golden pipeline", "decoder wan",
-        "decoder lightvae", "decoder taew2_1", "build fp32", "record fp32", "32x48 fp32",
+        "decoder lightvae", "decoder taew2_1", "decoder wan, in tiles",
+        "build fp32", "record fp32", "32x48 fp32",
         "32x32 fp32", "build fp8", "fp8 against fp32", "32x48 fp8", "32x32 fp8",
         "32x48 fp8 taew2_1", "32x48 fp8 lightvae", "32x48 fp8, attention too", "flat memory",
-        "24 GB",
+        "two devices", "24 GB",
     ]  # fmt: skip
     assert "is not installed" in stages["golden pipeline"]["skipped"]
     notes = stages["32x48 fp8"]["bench"]["notes"]

@@ -7,6 +7,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
+from liveact_cli.runtime import fallbacks
 from liveact_cli.wan.frames import WanFrameDecoder
 from liveact_cli.wan.keymaps import VaeSizes
 from liveact_cli.wan.vae import WanVae
@@ -70,6 +71,21 @@ def test_one_graph_for_each_number_of_frames(small: WanDecoder) -> None:
     assert relative(video(compiled, latent, [1, 3, 3]), video(small, latent, [1, 3, 3])) < 1e-6
     # The stream's first latent, then 3 latents; the second 3 run what is there.
     assert counter.frame_count == 2
+
+
+def test_a_compiler_that_fails_is_replaced_by_the_decoder_as_it_is_written(
+    small: WanDecoder, latent: Tensor
+) -> None:
+    fallbacks.forget()
+    torch.manual_seed(2)
+    tensors = small._weights.state_dict()
+    broken = WanDecoder(
+        tensors, SMALL, "the toy", "cpu", torch.float32, compiled=True, backend="no such compiler"
+    )
+    assert torch.equal(video(broken, latent, [2, 4]), video(small, latent, [2, 4]))
+    (told,) = fallbacks.taken()
+    assert told.startswith("the compiled video decoder cannot run here")
+    fallbacks.forget()
 
 
 def test_channels_last_computes_the_same(small: WanDecoder, latent: Tensor) -> None:

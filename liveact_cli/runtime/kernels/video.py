@@ -48,11 +48,13 @@ class VideoKernels(Protocol):
 
 
 def resolve(device: torch.device, name: str = "auto") -> VideoKernels:
-    """Choose as `kernels.resolve` does, with the same errors."""
-    if kernels.resolve(device, name).name == "eager":
-        from liveact_cli.runtime.kernels import video_eager
+    """Choose as `kernels.resolve` does, with the same proofs and errors."""
+    from liveact_cli.runtime.kernels import video_eager
 
+    fused = kernels.fused_module(device, name, "video_fused")
+    if fused is None:
         return video_eager
-    from liveact_cli.runtime.kernels import video_fused
+    from liveact_cli.runtime.kernels import proofs
 
-    return video_fused
+    found: VideoKernels = kernels.proven_on(device, fused, video_eager, [proofs.VIDEO])
+    return found
