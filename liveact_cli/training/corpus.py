@@ -81,7 +81,7 @@ class Stream:
     """One stream of the corpus; arrays are views into memory-mapped files.
 
     mel [4F, 64] normalised log-mels; classes [4F] viseme indices; loudness, pitch, voicing,
-    speech [F]; rows [F, 1, D] or None.
+    speech [F]; rows [F, 1, D] or None; lips [F, L] (training/lips.py) or None.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Stream:
     voicing: NDArray[np.float32]
     speech: NDArray[np.float32]
     rows: NDArray[np.float16] | None
+    lips: NDArray[np.float16] | None
     phone_table: NDArray[Any]
 
     @property
@@ -124,6 +125,8 @@ def load_streams(
     curves = np.load(folder / "prosody.npy", mmap_mode="r")
     table = np.load(folder / "phones.npy", mmap_mode="r")
     audio_rows = np.load(folder / f"{rows}.npy", mmap_mode="r") if rows else None
+    lips_file = folder / "lips.npy"
+    lips = np.load(lips_file, mmap_mode="r") if lips_file.exists() else None
     streams = []
     for item in json.loads((folder / "index.json").read_text(encoding="utf8")):
         if takes is not None and item["take"] not in takes:
@@ -146,6 +149,7 @@ def load_streams(
                 voicing=voicing,
                 speech=speech,
                 rows=None if audio_rows is None else audio_rows[first:last, None],
+                lips=None if lips is None else lips[first:last],
                 phone_table=table[item["phones_start"] : item["phones_stop"]],
             )
         )

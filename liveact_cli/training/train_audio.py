@@ -30,6 +30,7 @@ from liveact_cli.mini.model import load_mini
 from liveact_cli.mini.visemes import SHAPE_NAMES, VISEME_INDEX, VISEME_SHAPES, VISEMES
 from liveact_cli.training.augment import vary_mels
 from liveact_cli.training.corpus import Stream, load_streams
+from liveact_cli.training.lips import LIP_CHANNELS
 from liveact_cli.training.precision import half_precision
 
 CROP_ROWS = 100
@@ -39,13 +40,22 @@ AVERAGE = 0.999
 SAVE_EVERY = 300.0
 SOURCE_WEIGHTS = {
     "prompt": 3.0,
-    "hibari": 1.7,
-    "piper": 1.7,
-    "espeak": 1.0,
-    "flite": 1.0,
-    "festival": 0.8,
+    "real": 3.0,
+    "piper": 3.0,
+    "hibari": 2.2,
+    "flite": 0.8,
+    "espeak": 0.7,
+    "festival": 0.6,
 }
 """How often a second of each source is drawn; the natural voices are scarce and matter most."""
+_LIP_WEIGHT = {
+    "jawOpen": 40.0,
+    "mouthClose": 8.0,
+    "mouthFunnel": 15.0,
+    "mouthPucker": 12.0,
+    "mouthRollLower": 15.0,
+}
+LIP_WEIGHTS = torch.tensor([_LIP_WEIGHT.get(name, 4.0) for name in LIP_CHANNELS])
 _SMOOTH_SLOW, _SMOOTH_FAST = 3.0, 1.5
 _EVENTS = ("PBM", "FV")
 
@@ -61,6 +71,7 @@ class AudioHeads(nn.Module):
         self.shapes = nn.Linear(config.channels, len(SHAPE_NAMES))
         self.events = nn.Linear(config.channels, len(_EVENTS))
         self.curves = nn.Linear(config.channels, 4)
+        self.lips = nn.Linear(config.channels, len(LIP_CHANNELS))
 
     def phones_at_100_hz(self, rows: Tensor) -> Tensor:
         """Rows [B, F, D] -> logits [B, 4F, classes]."""
@@ -98,18 +109,23 @@ def event_targets(classes: Tensor) -> Tensor:
 
 @dataclass
 class Batch:
-    """mel [B, 4F, 64], classes [B, 4F], curves [B, F, 4]: loudness/10, pitch/6, voicing, speech."""
+    """A batch of crops.
+
+    mel [B, 4F, 64]; classes [B, 4F]; curves [B, F, 4]: loudness/10, pitch/6, voicing, speech;
+    lips [B, F, LIP_CHANNELS].
+    """
 
     mel: Tensor
     classes: Tensor
     curves: Tensor
+    lips: Tensor
 
 
 class Sampler:
     """Random crops of the training streams, sources weighted."""
 
-    def __init__(self, streams: list[Stream], seed: int) -> None:
-        self.streams = [s for s in streams if s.frames > CROP_ROWS]
+    def __init__(self, streams: list[Stream], seed: int, vary: bool = True) -> None:
+        self.streams, self.vary = [s for s in streams if s.frames > CROP_ROWS], vary
         weights = np.array([s.frames * SOURCE_WEIGHTS.get(s.source, 1.0) for s in self.streams])
         self.cumulative = np.cumsum(weights / weights.sum())
         self.rng = np.random.default_rng(seed)
@@ -117,7 +133,7 @@ class Sampler:
 
     def draw(self, count: int = BATCH) -> Batch:
         """One augmented batch."""
-        mels, classes, curves = [], [], []
+        mels, classes, curves, lips = [], [], [], []
         for index in np.searchsorted(self.cumulative, self.rng.random(count)):
             stream = self.streams[min(int(index), len(self.streams) - 1)]
             first = int(self.rng.integers(stream.frames - CROP_ROWS + 1))
@@ -126,8 +142,12 @@ class Sampler:
             mels.append(np.asarray(stream.mel[span], np.float32))
             classes.append(np.asarray(stream.classes[span]))
             curves.append(_curves(stream, rows))
-        mel = vary_mels(torch.from_numpy(np.stack(mels)), self.generator)
-        return Batch(mel, torch.from_numpy(np.stack(classes)), torch.from_numpy(np.stack(curves)))
+            lips.append(np.asarray(stream.lips[rows], np.float32))
+        mel = torch.from_numpy(np.stack(mels))
+        if self.vary:
+            mel = vary_mels(mel, self.generator)
+        said = (torch.from_numpy(np.stack(track)) for track in (classes, curves, lips))
+        return Batch(mel, *said)
 
 
 def _curves(stream: Stream, rows: slice) -> NDArray[np.float32]:
@@ -164,6 +184,7 @@ def losses(net: AudioNet, heads: AudioHeads, batch: Batch) -> dict[str, Tensor]:
         "events": bce(heads.events(rows), event_targets(batch.classes)),
         "curves": 0.3 * functional.smooth_l1_loss(curves[..., :2], batch.curves[..., :2])
         + 0.2 * bce(curves[..., 2:], batch.curves[..., 2:]),
+        "lips": 6.0 * (LIP_WEIGHTS * (heads.lips(rows) - batch.lips).square()).mean(),
     }
 
 
@@ -242,6 +263,13 @@ def load_net(path: Path) -> tuple[AudioNet, AudioHeads]:
     return net.eval(), heads.eval()
 
 
+def trained_net(path: Path) -> AudioNet:
+    """The audio net of a run's `audio_net.safetensors` or of liveact-mini's weights."""
+    with safe_open(path, "pt") as file:
+        own = any(name.startswith("heads.") for name in file.keys())  # noqa: SIM118 (not a dict)
+    return load_net(path)[0] if own else load_mini(path).audio_encoder.net
+
+
 def _report(
     net: AudioNet, heads: AudioHeads, sets: dict[str, list[Stream]]
 ) -> dict[str, dict[str, float]]:
@@ -316,6 +344,25 @@ class Trainer:
             self.steps, self.spent = state["steps"], state["spent"]
 
 
+@dataclass(frozen=True)
+class Diet:
+    """What of the corpus a net hears: all of it, or less, to see what it is good for."""
+
+    without: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    clean: bool = False
+    vary: bool = True
+
+    def allows(self, stream: Stream) -> bool:
+        """Is this stream heard?"""
+        language = stream.language.partition("-")[0]
+        return (
+            stream.source not in self.without
+            and (not self.languages or language in self.languages)
+            and (stream.clean or not self.clean)
+        )
+
+
 def train(
     corpus: Path,
     out: Path,
@@ -324,6 +371,7 @@ def train(
     config: AudioNetConfig,
     init: Path | None = None,
     peak: float = RATE,
+    diet: Diet | None = None,
 ) -> None:
     """Train for a processor time; the learning rate falls as a cosine over it.
 
@@ -333,15 +381,16 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, seed, out)
     if init:
-        trainer.start_from(load_mini(init).audio_encoder.net)
+        trainer.start_from(trained_net(init))
     trainer.resume()
     made = [
         split
         for split in ("train", "more", "natural")
         if (corpus / "streams" / split / "index.json").exists()
     ]
-    streams = [stream for split in made for stream in load_streams(corpus, split)]
-    sampler = Sampler(streams, seed + trainer.steps)
+    diet = diet or Diet()
+    heard = (stream for split in made for stream in load_streams(corpus, split))
+    sampler = Sampler([s for s in heard if diet.allows(s)], seed + trainer.steps, diet.vary)
     sets = _evaluation_sets(corpus)
     total, before, saved = minutes * 60, trainer.spent, time.monotonic()
     started, recent = time.process_time(), dict[str, float]()
@@ -404,10 +453,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--minutes", type=float, default=45.0, help="of processor time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--init", type=Path, help="weights of liveact-mini whose net to start from")
+    parser.add_argument("--init", type=Path, help="a run's net, or liveact-mini's weights, to start from")
     parser.add_argument("--width", type=int, default=AudioNetConfig.width)
     parser.add_argument("--dilations", type=int, nargs="+", default=AudioNetConfig.dilations)
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
+    parser.add_argument("--without", nargs="+", default=(), help="sources that are left out")
+    parser.add_argument("--languages", nargs="+", default=(), help="only these (en, it ...)")
+    parser.add_argument("--clean", action="store_true", help="no rooms, noise, music, codecs")
+    parser.add_argument("--still", action="store_true", help="mels are not varied")
     parser.add_argument(
         "--rows", type=Path, help="write rows with these weights instead of training"
     )
@@ -417,9 +470,12 @@ def main() -> None:
         write_rows(options.corpus, options.rows, options.name)
     elif options.out:
         config = AudioNetConfig(width=options.width, dilations=tuple(options.dilations))
+        diet = Diet(
+            tuple(options.without), tuple(options.languages), options.clean, not options.still
+        )
         train(
             options.corpus, options.out, options.minutes, options.seed, config, options.init,
-            options.rate,
+            options.rate, diet,
         )  # fmt: skip
     else:
         parser.error("give --out to train or --rows to write rows")
