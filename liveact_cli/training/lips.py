@@ -50,7 +50,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     for split in SPLITS:
-        if (given.corpus / "streams" / split / "index.json").exists():
+        folder = given.corpus / "streams" / split
+        if (folder / "index.json").exists() and not (folder / "lips.npy").exists():
             write_lips(given.corpus, split)
 
 

@@ -5,9 +5,10 @@
     python -m liveact_cli.training.train_audio --corpus DIR --rows audio_net.safetensors --name run1
 
 What the heads predict is read linearly from the rows, so the rows carry it: phones at 100 Hz, lip
-shapes, closures, voice activity, loudness, pitch. Saves every five minutes; run again to resume.
-`--init` starts from the net of a weights file, with fresh heads; blocks that it lacks start as if
-they were not there, so a net can grow.
+shapes, closures, the mouth of a neutral performance (training/lips.py), voice activity, loudness,
+pitch. Saves every five minutes; run again to resume. `--init` starts from another net, with fresh
+heads; blocks that it lacks start as if they were not there, so a net can grow. `--without`,
+`--languages`, `--clean` and `--still` leave out some of the corpus, to see what it is good for.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from liveact_cli.core.errors import UsageError
 from liveact_cli.mini.audio import FRAMES_PER_ROW, AudioNet, AudioNetConfig
 from liveact_cli.mini.model import load_mini
 from liveact_cli.mini.visemes import SHAPE_NAMES, VISEME_INDEX, VISEME_SHAPES, VISEMES
@@ -40,7 +42,8 @@ AVERAGE = 0.999
 SAVE_EVERY = 300.0
 SOURCE_WEIGHTS = {
     "prompt": 3.0,
-    "real": 3.0,
+    "sonnet": 4.0,
+    "kokoro": 3.0,
     "piper": 3.0,
     "hibari": 2.2,
     "flite": 0.8,
@@ -142,6 +145,7 @@ class Sampler:
             mels.append(np.asarray(stream.mel[span], np.float32))
             classes.append(np.asarray(stream.classes[span]))
             curves.append(_curves(stream, rows))
+            assert stream.lips is not None  # training/lips.py writes them; train() looks
             lips.append(np.asarray(stream.lips[rows], np.float32))
         mel = torch.from_numpy(np.stack(mels))
         if self.vary:
@@ -389,8 +393,14 @@ def train(
         if (corpus / "streams" / split / "index.json").exists()
     ]
     diet = diet or Diet()
-    heard = (stream for split in made for stream in load_streams(corpus, split))
-    sampler = Sampler([s for s in heard if diet.allows(s)], seed + trainer.steps, diet.vary)
+    streams = [stream for split in made for stream in load_streams(corpus, split)]
+    if any(stream.lips is None for stream in streams):
+        raise UsageError(
+            f"some streams of {corpus} have no lips.npy",
+            f"run python -m liveact_cli.training.lips --corpus {corpus}",
+        )
+    heard = [stream for stream in streams if diet.allows(stream)]
+    sampler = Sampler(heard, seed + trainer.steps, diet.vary)
     sets = _evaluation_sets(corpus)
     total, before, saved = minutes * 60, trainer.spent, time.monotonic()
     started, recent = time.process_time(), dict[str, float]()
@@ -414,6 +424,8 @@ def train(
 
 def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
     test, dev = load_streams(corpus, "test"), load_streams(corpus, "dev")
+    if (corpus / "streams" / "natural-dev" / "index.json").exists():
+        dev += load_streams(corpus, "natural-dev")
     return {
         "librivox": [s for s in test if s.source == "librivox"],
         "french": [s for s in test if s.language == "fr"],
@@ -421,6 +433,8 @@ def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
         "espeak-dev": [s for s in dev if s.source == "espeak"],
         "piper-dev": [s for s in dev if s.source == "piper"],
         "prompts-dev": [s for s in dev if s.source == "prompt"],
+        "kokoro-dev": [s for s in dev if s.source == "kokoro"],
+        "sonnet-dev": [s for s in dev if s.source == "sonnet"],
     }
 
 
@@ -453,7 +467,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--minutes", type=float, default=45.0, help="of processor time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--init", type=Path, help="a run's net, or liveact-mini's weights, to start from")
+    parser.add_argument("--init", type=Path, help="a net or weights to start from")
     parser.add_argument("--width", type=int, default=AudioNetConfig.width)
     parser.add_argument("--dilations", type=int, nargs="+", default=AudioNetConfig.dilations)
     parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")

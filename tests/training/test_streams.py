@@ -8,7 +8,7 @@ import pytest
 
 from liveact_cli.core.errors import UsageError
 from liveact_cli.mini.visemes import VISEME_INDEX
-from liveact_cli.training import corpus
+from liveact_cli.training import corpus, lips
 from liveact_cli.training.prosody import FLOOR_DECIBELS, prosody
 from liveact_cli.training.rawstore import read_raw, write_raw
 from liveact_cli.training.streams import (
@@ -120,7 +120,16 @@ def test_corpus_splits_load_and_relabel(raw: Path) -> None:
     assert one.mel.shape == (4 * one.frames, 64)
     assert one.loudness.shape == one.pitch.shape == one.speech.shape == (one.frames,)
     assert one.rows is None
+    assert one.lips is None
     assert {p.viseme for p in one.phones} == {"AA", "PBM", "UW"}
+
+    lips.write_lips(out, "train")
+    with_lips = corpus.load_streams(out)[0].lips
+    assert with_lips is not None
+    assert with_lips.shape == (one.frames, len(lips.LIP_CHANNELS))
+    closed = with_lips[:, lips.LIP_CHANNELS.index("mouthClose")]
+    assert {float(closed[round(25 * (p.start + p.stop) / 2)]) for p in one.phones
+            if p.viseme == "PBM" and p.stop - p.start > 0.04} == {1.0}  # fmt: skip
 
     lines = (raw / "hibari.jsonl").read_text().splitlines()
     items = [json.loads(line) for line in lines]

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+import liveact_cli
 from liveact_cli.mini.audio import AudioNet, AudioNetConfig
 from liveact_cli.mini.visemes import VISEME_INDEX, VISEME_SHAPES, VISEMES
 from liveact_cli.training import train_audio
 from liveact_cli.training.corpus import PHONE_DTYPE, Stream
+from liveact_cli.training.lips import LIP_CHANNELS
 from liveact_cli.training.realign import realign
 from liveact_cli.training.texts import draw, hesitate, own_sentences
 from liveact_cli.training.train_audio import (
     AudioHeads,
+    Diet,
     Sampler,
     Trainer,
     event_targets,
@@ -23,8 +26,10 @@ from liveact_cli.training.train_audio import (
     save_net,
     score,
     shape_targets,
+    trained_net,
 )
 
+SHIPPED = Path(liveact_cli.__file__).parent / "data" / "liveact-mini.safetensors"
 SMALL = AudioNetConfig(stem=8, width=16, dilations=(1, 2), channels=16)
 
 
@@ -52,6 +57,7 @@ def toy_stream(seed: int, frames: int = 150) -> Stream:
         voicing=speech,
         speech=speech,
         rows=None,
+        lips=np.repeat(speech[:, None], len(LIP_CHANNELS), 1).astype(np.float16),
         phone_table=np.zeros(0, PHONE_DTYPE),
     )
 
@@ -76,19 +82,64 @@ def test_training_learns_saves_and_resumes(tmp_path: Path) -> None:
     streams = [toy_stream(k) for k in range(4)]
     sampler, trainer = Sampler(streams, 0), Trainer(SMALL, 0, tmp_path)
     start = trainer.step(sampler.draw(4), 3e-3)["phones"]
-    for _ in range(80):
+    for _ in range(150):
         last = trainer.step(sampler.draw(4), 3e-3)["phones"]
     assert last < start - 0.25
     trainer.save()
     again = Trainer(SMALL, 1, tmp_path)
     again.resume()
-    assert again.steps == trainer.steps == 81
+    assert again.steps == trainer.steps == 151
     assert torch.equal(again.net.stem.weight, trainer.net.stem.weight)
     net, heads = load_net(tmp_path / "audio_net.safetensors")
     assert net.config == SMALL
     figures = score(net, heads, [toy_stream(9)])
     assert figures["accuracy"] > 0.1
     assert 0 <= figures["closure_precision"] <= 1
+
+
+def test_the_rows_learn_to_carry_the_lips(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    sampler, trainer = Sampler([toy_stream(k) for k in range(4)], 0), Trainer(SMALL, 0, tmp_path)
+    start = trainer.step(sampler.draw(4), 3e-3)["lips"]
+    for _ in range(40):
+        last = trainer.step(sampler.draw(4), 3e-3)["lips"]
+    assert last < 0.8 * start
+
+
+@pytest.mark.parametrize(
+    ("diet", "heard"),
+    [
+        (Diet(), ["en-us toy", "en toy spoilt", "it other"]),
+        (Diet(without=("other",)), ["en-us toy", "en toy spoilt"]),
+        (Diet(languages=("it",)), ["it other"]),
+        (Diet(clean=True), ["en-us toy", "it other"]),
+    ],
+)
+def test_a_diet_leaves_out_what_it_says(diet: Diet, heard: list[str]) -> None:
+    one = toy_stream(0, 10)
+    streams = [
+        replace(one, name="en-us toy", language="en-us"),
+        replace(one, name="en toy spoilt", language="en", clean=False),
+        replace(one, name="it other", language="it", source="other"),
+    ]
+    assert [stream.name for stream in streams if diet.allows(stream)] == heard
+
+
+def test_mels_are_left_alone_where_nothing_is_varied() -> None:
+    stream = toy_stream(0)
+    batch = Sampler([stream], 0, vary=False).draw(1)
+    assert any(
+        torch.equal(batch.mel[0], torch.from_numpy(stream.mel[4 * k : 4 * k + 400].astype("f4")))
+        for k in range(stream.frames - 99)
+    )
+
+
+def test_a_net_starts_from_a_run_or_from_shipped_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = AudioNet(SMALL)
+    save_net(net, AudioHeads(SMALL), tmp_path / "net.safetensors", {})
+    assert torch.equal(trained_net(tmp_path / "net.safetensors").stem.weight, net.stem.weight)
+    assert trained_net(SHIPPED).config.channels == 128
 
 
 def test_training_is_seeded(tmp_path: Path) -> None:
