@@ -57,7 +57,7 @@ def toy_stream(seed: int, frames: int = 150) -> Stream:
         voicing=speech,
         speech=speech,
         rows=None,
-        lips=np.repeat(speech[:, None], len(LIP_CHANNELS), 1).astype(np.float16),
+        lips=np.repeat(0.3 * speech[:, None], len(LIP_CHANNELS), 1).astype(np.float16),
         phone_table=np.zeros(0, PHONE_DTYPE),
     )
 
