@@ -43,6 +43,10 @@ less than 0.2 degrees at the rate of the latent frames, and leaves nods as they 
 SIGNED: Final = frozenset({"yaw", "pitch", "roll", "tx", "ty", "scale"})
 CLOSING: Final = (0.20, 0.42)
 """`mouthClose` from which lips begin to seal, and from which they are sealed (dev split)."""
+SEALED: Final = (0.60, 0.85)
+"""Share of the strongest closing near by from which lips begin to seal, and seal (dev split)."""
+NEAR_BY: Final = 3
+"""Frames on each side that count as near by."""
 TOUCHING: Final = (0.09, 0.24)
 """The same for `mouthRollLower` and the teeth."""
 TOUCHING_JAW: Final = 0.11
@@ -68,15 +72,26 @@ def _rise(values: "NDArray[np.float32]", low: float, high: float) -> "NDArray[np
     return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
-def meet_lips(motion: "NDArray[np.float32]") -> None:
+def _crest(values: "NDArray[np.float32]", before: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Each value's share of the largest near by; `before` are the values that came before."""
+    padded = np.pad(np.concatenate([before, values]), NEAR_BY, mode="edge")
+    largest = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEAR_BY + 1).max(1)
+    return values / np.maximum(largest[len(before) :], 1e-3)
+
+
+def meet_lips(motion: "NDArray[np.float32]", before: "NDArray[np.float32] | None" = None) -> None:
     """Let lips that almost meet do meet, in place: motion `[n, NUM_CHANNELS]`.
 
     What the model says about lips is a mean over what the sound leaves open, and the mean of closed
     and open is never closed; people notice a missed closure more than an early one. So closing (and
-    the lower lip against the teeth) counts as meant from `CLOSING` (`TOUCHING`) on.
+    the lower lip against the teeth) counts as meant from `CLOSING` (`TOUCHING`) on. The mean over
+    when it happens lasts longer than a closure, so lips seal at its crest only. `before` is
+    the motion of the frames before, as it was when it came here.
     """
     index = CHANNEL_INDEX
-    closed = _rise(motion[:, index["mouthClose"]], *CLOSING)
+    closing = motion[:, index["mouthClose"]]
+    past = closing[:0] if before is None else before[:, index["mouthClose"]]
+    closed = _rise(closing, *CLOSING) * _rise(_crest(closing, past), *SEALED)
     touch = _rise(motion[:, index["mouthRollLower"]], *TOUCHING) * (1.0 - closed)
     parting = (1.0 - closed) * (1.0 - 0.85 * touch)
     for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel"):
@@ -141,9 +156,10 @@ class MotionDecoder:
             self._join(motion)
             self._join_lips(motion)
         self._steady(motion)
+        before = None if self.tail is None else np.clip(self.tail.numpy(), LOW, HIGH)
         self.tail = motion[-3:].clone()
         values = np.clip(motion.numpy(), LOW, HIGH)
-        meet_lips(values)
+        meet_lips(values, before)
         shut_lids(values)
         return values
 

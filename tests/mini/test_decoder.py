@@ -112,6 +112,22 @@ def test_lips_that_almost_meet_do_meet() -> None:
     assert motion[2, CHANNEL_INDEX["mouthRollLower"]] >= 0.3
 
 
+def test_lips_seal_at_the_crest_of_a_closing_wherever_a_chunk_ends() -> None:
+    close = CHANNEL_INDEX["mouthClose"]
+    motion = np.zeros((20, NUM_CHANNELS), np.float32)
+    motion[:, CHANNEL_INDEX["jawOpen"]] = 0.3
+    motion[4:11, close] = 0.3, 0.45, 0.6, 0.8, 0.6, 0.45, 0.3
+    motion[14:, close] = 0.6  # lips at rest stay shut
+    whole, parts = motion.copy(), motion.copy()
+    meet_lips(whole)
+    shut = whole[:, close] > 0.95
+    assert shut.nonzero()[0].tolist() == [7, *range(14, 20)]
+    assert lip_aperture(whole)[7] == 0.0
+    meet_lips(parts[:9])
+    meet_lips(parts[9:], motion[6:9])
+    np.testing.assert_array_equal(parts[7:12], whole[7:12])
+
+
 def test_half_blinks_become_blinks() -> None:
     motion = np.zeros((4, NUM_CHANNELS), np.float32)
     left = CHANNEL_INDEX["eyeBlinkLeft"]
