@@ -45,11 +45,12 @@ LARGEST_SHEET: Final = 68_000
 """Bytes of a JPEG; its quality gives way."""
 
 
-def speech_motion(seconds: float = SECONDS, sound: str = "audio.wav") -> NDArray[np.float32]:
-    """Return the motion `[n, NUM_CHANNELS]` of an example recording, seed 1."""
+def speech_motion(seconds: float = SECONDS, sound: Path | None = None) -> NDArray[np.float32]:
+    """Return the motion `[n, NUM_CHANNELS]` of a recording, or of the example one; seed 1."""
     settings = RenderSettings(seed=1, duration=seconds)
     picture = example_file("face.png")
-    job = prepare(example_file(sound), picture, Path("gallery.mp4"), settings, {}, force=True)
+    heard = sound or example_file("audio.wav")
+    job = prepare(heard, picture, Path("gallery.mp4"), settings, {}, force=True)
     speaker = load_speaker(job.plan)
     view = speaker.look(job.picture, job.plan.size, float(job.plan.settings.fps), None)
     assert isinstance(view.decoder, MotionFrameDecoder)

@@ -1,9 +1,9 @@
 """Latents to motion curves, and motion curves to frames: a causal stream that keeps its state.
 
-A chunk sees its neighbour only through a noisy memory, so head and brows would jump a little at
-chunk boundaries. `MotionDecoder` continues every slow curve where it was, at the speed it had, and
-lets the difference fade over most of a chunk; lips, which are quick, over a few frames. Nothing is
-delayed for it.
+A chunk sees its neighbour only through a noisy memory, so head, brows and eyes would jump a little
+at chunk boundaries. `MotionDecoder` continues every slow curve where it was, at the speed it had,
+the gaze where it was, and lets the difference fade over most of a chunk; lips and lids, which are
+quick, over a few frames. Nothing is delayed for it.
 """
 
 from collections import deque
@@ -37,6 +37,9 @@ LIP_FADE: Final = 5
 LIP_MENDING: Final = 1.5
 """Share of a jump in the lips that is taken out, in halves (dev split)."""
 LIP_REGIONS: Final = ("mouth_shape", "mouth_corners")
+LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight")
+LOOKING: Final = ("gazeX", "gazeY", "eyeWide")
+"""What rests between its own jumps: it goes on from where it was, at no speed."""
 STEADYING: Final = 2.0
 """Standard deviation in frames of the smoothing of the slow curves: it takes the model's tremble,
 less than 0.2 degrees at the rate of the latent frames, and leaves nods as they are."""
@@ -136,6 +139,10 @@ def _columns(regions: tuple[str, ...]) -> Tensor:
     return torch.cat([torch.arange(group.start, group.stop) for group in groups])
 
 
+def _channels(names: tuple[str, ...]) -> Tensor:
+    return torch.tensor([CHANNEL_INDEX[name] for name in names])
+
+
 class MotionDecoder:
     """Decodes chunk after chunk of latents to motion at 25 fps."""
 
@@ -144,7 +151,9 @@ class MotionDecoder:
         self.codec = codec
         self.mend = mend
         self.tail: Tensor | None = None
-        self.slow, self.lips = _columns(SLOW_REGIONS), _columns(LIP_REGIONS)
+        self.slow = _columns(SLOW_REGIONS)
+        self.quick = torch.cat([_columns(LIP_REGIONS), _channels(LIDS)])
+        self.looking = _channels(LOOKING)
 
     def decode(self, latent: Tensor) -> "NDArray[np.float32]":
         """Return motion `[n, NUM_CHANNELS]` of the next chunk's latent `[C, F, 1, regions]`.
@@ -152,10 +161,11 @@ class MotionDecoder:
         The first chunk of a recording makes `4F - 3` frames, every other `4F`.
         """
         motion = self.codec.decode(latent.cpu(), first=self.tail is None)
+        self._steady(motion)
         if self.tail is not None and self.mend:
             self._join(motion)
-            self._join_lips(motion)
-        self._steady(motion)
+            self._join_quick(motion)
+            self._join_looking(motion)
         before = None if self.tail is None else np.clip(self.tail.numpy(), LOW, HIGH)
         self.tail = motion[-3:].clone()
         values = np.clip(motion.numpy(), LOW, HIGH)
@@ -176,20 +186,28 @@ class MotionDecoder:
         drift = t * (1 - t).square() * FADE
         motion[:count, self.slow] += gap * fade + (speed - own_speed) * drift
 
-    def _join_lips(self, motion: Tensor) -> None:
-        """Take the jump out of the lips: how far the first frame lies off a curve on both sides.
+    def _join_quick(self, motion: Tensor) -> None:
+        """Take the jump out of lips and lids: how far the first frame lies off a curve either side.
 
         A curve through the two frames before and the second and third after sees half of a jump.
         """
         assert self.tail is not None
-        past, new = self.tail[:, self.lips], motion[:3, self.lips]
+        past, new = self.tail[:, self.quick], motion[:3, self.quick]
         if len(new) < 3:
             return
         between = (4.0 * (past[-1] + new[1]) - past[-2] - new[2]) / 6.0
         gap = LIP_MENDING * (between - new[0])
         count = min(LIP_FADE, len(motion))
         t = (torch.arange(count) / LIP_FADE)[:, None]
-        motion[:count, self.lips] += gap * (1 + 2 * t) * (1 - t).square()
+        motion[:count, self.quick] += gap * (1 + 2 * t) * (1 - t).square()
+
+    def _join_looking(self, motion: Tensor) -> None:
+        """Look on to where the eyes looked; the difference fades."""
+        assert self.tail is not None
+        gap = self.tail[-1, self.looking] - motion[0, self.looking]
+        count = min(FADE, len(motion))
+        t = (torch.arange(count) / FADE)[:, None]
+        motion[:count, self.looking] += gap * (1 + 2 * t) * (1 - t).square()
 
     def _steady(self, motion: Tensor) -> None:
         """Smooth the slow curves within the chunk; beyond its ends they go on straight."""

@@ -68,6 +68,23 @@ def test_seams_are_mended() -> None:
     assert jumps[True] < 1.3
 
 
+def test_eyes_look_on_across_seams() -> None:
+    codec = MotionCodec.identity()
+    motion = smooth_motion(21 + 32 * 4)
+    gaze = CHANNEL_INDEX["gazeX"]
+    for number, start in enumerate(range(21, len(motion), 32)):
+        motion[start : start + 32, gaze] = 0.1 * (-1) ** number
+    motion[60:, gaze] += 0.4  # a saccade inside a chunk stays one
+    latent = codec.encode(torch.from_numpy(motion))
+    decoder = MotionDecoder(codec)
+    looked = np.concatenate([decoder.decode(part) for part in chunks(latent)])[:, gaze]
+    step = np.abs(np.diff(looked))
+    assert step[20::32].max() < 1e-6
+    assert step[59] > 0.35
+    assert np.delete(step, 59).max() < 0.02
+    assert abs(looked[52] - motion[52, gaze]) < 0.01
+
+
 def test_jumps_of_the_lips_are_taken_out() -> None:
     codec = MotionCodec.identity()
     motion = smooth_motion(21 + 32 * 8)

@@ -21,6 +21,8 @@ _PX_PER_CM = 48
 _UPPER_TEETH = ((0.43, 0.34, 0.39, 0.35, 0.34, 0.45), (0.00, -0.04, -0.01, -0.04, -0.07, -0.10))
 _LOWER_TEETH = ((0.27, 0.30, 0.34, 0.35, 0.36, 0.45), (0.00, 0.00, 0.02, -0.01, -0.03, -0.05))
 _TEETH_REACH_CM = 2.6
+_DARK = 0.5
+"""A mouth in which nothing is this bright, per the light on teeth, shows none of its own."""
 _SKIN_TINT = np.array([1.24, 0.95, 0.81])
 """Red, green and blue of skin in white light, over their mean."""
 
@@ -42,6 +44,12 @@ class OwnTeeth:
     patch: Float
     left: float
     top: float
+
+    @property
+    def brightest(self) -> float:
+        """Grey level of what is brightest between the lips: teeth, if any are seen."""
+        inside = self.patch[self.patch[..., 3] > 0.5, :3].mean(1)
+        return float(np.percentile(inside, 92)) if len(inside) else 0.0
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, boundscheck=False)
@@ -190,7 +198,8 @@ class Mouth:
         self._middle = np.array([float(closed[[13, 14, 61, 291], 0].mean()), seam[1], seam[2]])
         self._grain = _grain(head, picture)
         self.softness = 0.75 * _softness(head, picture)
-        self._own = self._own_teeth(picture) if is_open else None
+        own = self._own_teeth(picture) if is_open else None
+        self._own = own if own and own.brightest > _DARK * self.light.teeth.mean() else None
         colours = np.stack([self.light.teeth, self.light.cavity, self.light.tongue, self.light.lip])
         self._colours = colours.astype(np.float32)
         self._empty = np.zeros((1, 1, 4), np.float32)
@@ -309,18 +318,23 @@ def _mouth_light(head: HeadModel, picture: RGB) -> MouthLight:
         return np.asarray(low + colour / 255.0 * (high - low))
 
     return MouthLight(
-        teeth=_ivory(toned(shade((240.0, 219.0, 192.0)))),
+        teeth=_ivory(toned(shade((240.0, 219.0, 192.0))), skin),
         cavity=toned(shade((50.0, 19.0, 18.0))),
         tongue=toned(shade((158.0, 82.0, 80.0))),
         lip=0.55 * _lip_colour(head, smooth),
     )
 
 
-def _ivory(teeth: Array) -> Array:
-    """Return the colour of teeth without the green that they would have in yellow light."""
+def _ivory(teeth: Array, skin: Array) -> Array:
+    """Return the colour of teeth without the green that they would have in yellow light.
+
+    What falls on them has been reflected by lips and cheeks: a part of it has the skin's colour.
+    """
     red, green, blue = teeth
     yellow = min(max((red - blue) / max(red, 1.0), 0.0), 0.6) / 0.6
-    return np.array([red, min(green, red * (1.0 - 0.20 * yellow)), blue])
+    ivory = np.array([red, min(green, red * (1.0 - 0.20 * yellow)), blue])
+    alike = skin * (ivory.mean() / max(float(skin.mean()), 1.0))
+    return np.asarray(np.minimum(0.82 * ivory + 0.18 * alike, 250.0))
 
 
 def _face_part(head: HeadModel, picture: RGB) -> NDArray[np.uint8]:

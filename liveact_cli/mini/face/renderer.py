@@ -28,6 +28,8 @@ RENDER_THREADS = 1
 """Threads of OpenCV while rendering; one, so that frames do not depend on the machine."""
 _PATCH_REACH_CM = 2.5
 """Triangles farther from eyes or lips than this never come into their patches."""
+_LEAST_GAP = 3.0
+"""Pixels between the lips from which the picture's own teeth can be made out."""
 _MARGIN_CM = 2.0
 """How far a person whom the picture's border cuts off is continued beyond it."""
 TEXTURE_ZOOM = 2
@@ -91,7 +93,8 @@ class FaceRenderer:
         self._person = _finer(_continued(layers.person, self._margin))
         self._texture = _finer(self._still)
         self._eye_texture = _finer(complete_eyes(self.head, self._still))
-        self._mouth = Mouth(self.head, self._still, fit.mouth_open)
+        shown = fit.mouth_open and fit.mouth_gap * self.head.scale > _LEAST_GAP
+        self._mouth = Mouth(self.head, self._still, shown)
         self._creases = Creases(self.head, self._still, self._mouth.softness, fit.glasses)
         self._eyeballs = [Eyeball(self.head, i) for i in range(len(EYES))]
         self._source = (self.head.source * TEXTURE_ZOOM).astype(np.float32)
