@@ -347,12 +347,14 @@ def _last_precision(check: Check, plan: Plan, rig: Rig) -> None:
     check.run("flat memory", 60, partial(flat_memory, rig, plan))
 
 
-def several(plan: Plan, overlap: bool, stage: Stage) -> None:
-    """Share the work between two devices; exchanging while computing, or at once."""
+def several(plan: Plan, overlap: bool, together: bool, stage: Stage) -> None:
+    """Share the work between two devices: exchanging while computing or at once, both drawing or
+    the first alone."""
     devices = (plan.device,) * 2
     if plan.device.type == "cuda":
         devices = (torch.device("cuda", 0), torch.device("cuda", 1))
-    setup = replace(plan.setup(plan.precisions[-1], overlap=overlap), devices=devices)
+    setup = replace(plan.setup(plan.precisions[-1]), devices=devices)
+    setup = replace(setup, overlap=overlap, draws_together=together)
     with Rig(setup) as rig:
         bench(rig, plan, 25.0, stage)
         stage.details["exchange"] = rig.transformer.facts["exchange"]
@@ -403,9 +405,10 @@ def everything(check: Check, plan: Plan) -> None:
     _empty(plan.device)
     full_model(check, plan, {"fp32": 14.0, "bf16": 14.0, "fp8": 20.0})
     if plan.device.type == "cpu" or torch.cuda.device_count() > 1:
-        run("two devices", 60, partial(several, plan, True))
+        run("two devices", 60, partial(several, plan, True, True))
     if torch.cuda.device_count() > 1:
-        run("two devices, exchanging at once", 60, partial(several, plan, False))
+        run("two devices, exchanging at once", 60, partial(several, plan, False, True))
+        run("two devices, the first draws", 60, partial(several, plan, True, False))
     run("24 GB", 60, partial(small_card, plan))
     if plan.device.type == "cuda":
         run("decoder wan, compiled", COMPILING, partial(decoder, plan, "wan", True))

@@ -31,6 +31,8 @@ VIDEO_FRAMES: Final = 4
 MOST_LATENTS: Final = 8
 """Latent frames of a chunk, and of the largest call of the VAE."""
 _COLOURS: Final = 3
+_EDGE: Final = 24
+"""Rows of pixels by which the largest of equal shares may exceed the others, and its edges."""
 HALO: Final = 48
 """Pixels that a tile of the VAE sees around itself (see `wan.frames`)."""
 TILES: Final = (1024, 768, 512, 384, 256)
@@ -160,18 +162,20 @@ class DrawingSizes:
     """What a frame decoder holds, in frames of `channels` channels at the video's size (counted).
 
     `tensors` are alive at once for every frame that a call makes, `state` is kept between calls.
+    What is `shared` several GPUs draw together, each some of the rows.
     """
 
     channels: int = 96
     tensors: float = 6.1
     state: float = 24.7
     tiled: bool = True
+    shared: bool = True
 
 
 DRAWING: Final = {
     "wan": DrawingSizes(),
     "lightvae": DrawingSizes(channels=24),
-    "taew2_1": DrawingSizes(channels=64, tensors=2.1, state=1.4, tiled=False),
+    "taew2_1": DrawingSizes(channels=64, tensors=2.1, state=1.4, tiled=False, shared=False),
 }
 """The decoders at their published sizes, the VAE with its kernels fused."""
 UNFUSED_TENSORS: Final = 10.0
@@ -282,15 +286,18 @@ def activation_bytes(sizes: DecodeSizes, layout: Layout) -> int:
 def vae_bytes(codecs: CodecSizes, layout: Layout) -> int:
     """Return the bytes of what draws: its weights, and its peak while it decodes.
 
-    A call reads the state before it and makes the one after it. With tiles that is one tile's; the
-    states of the others wait on the host, and the pictures of a chunk are put together in float32.
+    A call reads the state before it and makes the one after it. With tiles that is one tile's, and
+    the states of the others wait on the host; several GPUs have the state of their own rows. Either
+    way the pictures of a chunk are put together in float32.
     """
     drawing, (seen, _) = codecs.drawing, _shares(codecs.size, layout.tile)
     frame = _frame_bytes(codecs, layout)
     call = drawing.tensors * VIDEO_FRAMES * layout.latents_per_call
-    pictures = 0
-    if layout.tile is not None:
-        pictures = _COLOURS * FLOAT32 * math.prod(codecs.size) * VIDEO_FRAMES * MOST_LATENTS
+    chunk = _COLOURS * FLOAT32 * math.prod(codecs.size) * VIDEO_FRAMES * MOST_LATENTS
+    pictures = 0 if layout.tile is None else chunk
+    if layout.gpus > 1 and drawing.shared and layout.tile is None:
+        seen = min(1.0, 1 / layout.gpus + _EDGE / codecs.size.height)
+        pictures = 2 * chunk  # the parts, and the whole
     return codecs.vae + pictures + round(frame * seen * (2 * drawing.state + call))
 
 

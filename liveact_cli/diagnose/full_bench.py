@@ -91,6 +91,7 @@ class FullResult:
             "decoder_compiled": setup.compiled_decoder,
             "cuda_graphs": self.graphs,
             "overlap": setup.overlap if len(setup.devices) > 1 else None,
+            "draws_together": setup.draws_together if len(setup.devices) > 1 else None,
             "parameters": self.parameters,
             "chunks": self.chunks,
             "frames_per_chunk": self.frames_per_chunk,

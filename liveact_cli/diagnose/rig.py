@@ -30,12 +30,13 @@ from liveact_cli.model.config import LIVEACT_18B, TransformerConfig
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime import attention
 from liveact_cli.runtime.build import Options, build_random, without_graphs
-from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.crew import Attached, Crew
 from liveact_cli.runtime.fp8 import plan_fp8
 from liveact_cli.runtime.fp8_numbers import check_device
 from liveact_cli.runtime.graphs import Graphs, graphs_of, stop_graphs, use_graphs
 from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDecoder
 from liveact_cli.wan.keymaps import VaeSizes
+from liveact_cli.wan.shared_frames import PictureShare, SharedFrameDecoder
 from liveact_cli.wan.tiny_decoder import TINY_WIDTHS, TinyDecoder
 from liveact_cli.wan.vae_decoder import WAN_SIZES, WanDecoder
 from liveact_cli.wan.vae_stream import VideoDecoder
@@ -103,6 +104,7 @@ class Setup:
     compiled_decoder: bool = False
     graphs: Graphs = "auto"
     overlap: bool = True
+    draws_together: bool = True
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     settings: DecodeSettings = field(default_factory=DecodeSettings)
 
@@ -195,14 +197,16 @@ class Rig:
         options = without_graphs(options) if several else options
         build = partial(build_random, config, options)
         self.transformer: LiveActTransformer
+        self._crew: Crew | None = None
         if several:
             devices = list(setup.devices)
             crew = Crew(build, devices, heads=config.heads, overlap=setup.overlap)
-            self.transformer = self._exits.enter_context(crew).transformer
+            self._crew = self._exits.enter_context(crew)
+            self.transformer = crew.transformer
         else:
             self.transformer = build(device=device)
         self._network = self._speech_network(config, device)
-        self._decoder = random_decoder(setup)
+        self._draw()
         self.memory: DecodeMemory | None = None
         self.draw_at(setup.size)
 
@@ -227,7 +231,21 @@ class Rig:
     def draw_with(self, decoder: Decoder, *, compiled: bool = False) -> None:
         """Draw with another decoder."""
         self.setup = replace(self.setup, decoder=decoder, compiled_decoder=compiled)
-        self._decoder = random_decoder(self.setup)
+        self._draw()
+
+    def _draw(self) -> None:
+        """Make the decoder: on every device its share, or one on the first."""
+        setup = self.setup
+        self._decoder: WanDecoder | TinyDecoder | None = None
+        self._shared: Attached | None = None
+        together = self._crew is not None and setup.draws_together
+        if self._crew is not None and together and setup.decoder != "taew2_1":
+            make = partial(
+                PictureShare.random, vae_sizes(setup), setup.dtype, setup.latents_per_call
+            )
+            self._shared = self._crew.attach(make)
+        else:
+            self._decoder = random_decoder(setup)
 
     def record_graphs(self, on: bool) -> None:
         """Replay CUDA graphs from here on, or run kernel by kernel (on one GPU)."""
@@ -258,6 +276,9 @@ class Rig:
 
     def frame_decoder(self) -> LatentDecoder:
         """Return a decoder for one video."""
+        if (shared := self._shared) is not None:
+            return SharedFrameDecoder(lambda: shared)
+        assert self._decoder is not None
         return one_video(self._decoder, self.setup)
 
     def rows(self, frames: int) -> AudioRows:
@@ -321,15 +342,21 @@ class _NoiseRows:
         return torch.randn(stop - start, self.layers, self.channels, generator=generator)
 
 
+def vae_sizes(setup: Setup) -> VaeSizes:
+    """Return the sizes of the VAE that draws."""
+    sizes = setup.sizes.vae
+    if setup.decoder != "lightvae":
+        return sizes
+    base = max(1, sizes.base // _LIGHT)
+    return replace(sizes, base=base, decoder_base=base)
+
+
 def random_decoder(setup: Setup) -> WanDecoder | TinyDecoder:
     """Make the decoder of a setup."""
-    device, dtype, sizes = setup.device, setup.dtype, setup.sizes.vae
+    device, dtype = setup.device, setup.dtype
     if setup.decoder == "taew2_1":
         return TinyDecoder.random(device, dtype, setup.sizes.tiny)
-    if setup.decoder == "lightvae":
-        base = max(1, sizes.base // _LIGHT)
-        sizes = replace(sizes, base=base, decoder_base=base)
-    return WanDecoder.random(sizes, device, dtype, compiled=setup.compiled_decoder)
+    return WanDecoder.random(vae_sizes(setup), device, dtype, compiled=setup.compiled_decoder)
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from liveact_cli.model.schedule import StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.runtime.adapting import AdaptivePlan
 from liveact_cli.runtime.build import Options, build, without_graphs
-from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.crew import Attached, Crew
 from liveact_cli.runtime.devices import choose_devices
+from liveact_cli.runtime.orders import Make
 from liveact_cli.script.resolved import ResolvedScript
 from liveact_cli.weights.registry import Family
 from liveact_cli.weights.store import heads_of
@@ -210,7 +211,9 @@ class WanSpeaker:
     decode_settings: DecodeSettings
     granularity: "Granularity" = "chunk"
     adaptive: AdaptivePlan | None = None
+    ranks: int = 1
     _loaded: LiveActTransformer | Crew | None = None
+    _drawing: tuple[Crew, Attached] | None = None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -218,7 +221,7 @@ class WanSpeaker:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """End the processes of a crew."""
-        loaded, self._loaded = self._loaded, None
+        loaded, self._loaded, self._drawing = self._loaded, None, None
         if isinstance(loaded, Crew):
             loaded.__exit__(kind, error, trace)
 
@@ -263,7 +266,24 @@ class WanSpeaker:
         latent_size = self.codecs.latent_size(size)
         sight = self.codecs.see(fit_picture(picture, size))
         reference = Reference(sight.image_tokens, sight.y)
-        return View(reference, self.codecs.frame_decoder(), latent_size)
+        return View(reference, self._frame_decoder(latent_size[0]), latent_size)
+
+    def _frame_decoder(self, rows: int) -> FrameDecoder:
+        """Return what draws a video of so many rows of latents, on several devices if it can be."""
+        from liveact_cli.wan.shared_frames import LEAST_ROWS, SharedFrameDecoder
+
+        make = self.codecs.share()
+        if self.ranks == 1 or make is None or rows < LEAST_ROWS * self.ranks:
+            return self.codecs.frame_decoder()
+        return SharedFrameDecoder(partial(self._share, make))
+
+    def _share(self, make: Make) -> Attached:
+        """Return the shares of the drawing on all devices, which have been loaded by then."""
+        crew = self._loaded
+        assert isinstance(crew, Crew)
+        if self._drawing is None or self._drawing[0] is not crew:
+            self._drawing = crew, crew.attach(make)
+        return self._drawing[1]
 
     def say(self, prompt: str) -> PromptTrack:
         """Encode the prompt, and let the encoder go."""
@@ -311,6 +331,7 @@ def _load_wan(plan: RenderPlan) -> Speaker:
         decoder=settings.decoder or "wan",
         decoder_weights=settings.decoder_weights,
         compiled=options.kernels == "compile",
+        ranks=len(devices),
     )
 
     rounded = layout.precision == "fp8"
@@ -327,6 +348,7 @@ def _load_wan(plan: RenderPlan) -> Speaker:
         decode_settings_of(settings),
         settings.prompt_granularity or "chunk",
         adaptive,
+        len(devices),
     )
 
 

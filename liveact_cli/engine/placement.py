@@ -141,12 +141,15 @@ def codec_sizes(model: ResolvedModel, settings: RenderSettings, size: Size) -> C
     vae = files.vae.stat().st_size // 2
     if name != "wan":  # of the VAE only what encodes comes along, which is less than half
         vae = vae // 2 + find_decoder(model.path, name, settings.decoder_weights).stat().st_size
+    drawing = drawing_sizes(name, fused=find_spec("triton") is not None)
+    if settings.vae_overlap:  # one GPU draws it
+        drawing = replace(drawing, shared=False)
     return CodecSizes(
         size,
         vae=vae,
         text_encoder=files.text_encoder.stat().st_size,
         audio_encoder=2 * audio[0].stat().st_size,
-        drawing=drawing_sizes(name, fused=find_spec("triton") is not None),
+        drawing=drawing,
     )
 
 

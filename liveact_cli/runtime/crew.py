@@ -29,6 +29,7 @@ from liveact_cli.runtime.build import follow_plan
 from liveact_cli.runtime.fp8 import FP8Plan
 from liveact_cli.runtime.launch import Ended, Launch, Pipe
 from liveact_cli.runtime.orders import (
+    Attach,
     Build,
     ClearMemory,
     End,
@@ -38,8 +39,10 @@ from liveact_cli.runtime.orders import (
     Forward,
     Keep,
     LoadMemory,
+    Make,
     NewMemory,
     Order,
+    Perform,
     Post,
     Ready,
     SaveMemory,
@@ -129,6 +132,7 @@ class Crew:
         self._kept: dict[int, Any] = {}
         self._banks: weakref.WeakKeyDictionary[Bank, tuple[int, int]] = weakref.WeakKeyDictionary()
         self._dropped: list[int] = []
+        self._detached: list[int] = []
         self._team: Team | None = None
         self._members: list[_Member] = []
         self._launch: Launch | None = None
@@ -275,10 +279,11 @@ class Crew:
     def _tell(self, order: Order) -> None:
         """Let all ranks do something; this one must do the same right after."""
         assert self._team is not None
-        if self._dropped:
-            dropped = tuple(self._dropped)
+        if self._dropped or self._detached:
+            dropped, detached = tuple(self._dropped), tuple(self._detached)
             del self._dropped[: len(dropped)]
-            self._tell(Forget(memories=dropped))
+            del self._detached[: len(detached)]
+            self._tell(Forget(memories=dropped, attached=detached))
         payload, tensors = pack(order)
         for member in self._members:
             member.send(payload)
@@ -336,12 +341,34 @@ class Crew:
         with self.together(FollowPlan(plan, checkpoint)):
             follow_plan(self.transformer, plan, checkpoint, self.transformer.device)
 
+    def attach(self, make: Make) -> "Attached":
+        """Make something on every rank, whose methods all call at the same time from then on."""
+        assert self._team is not None
+        number = next(self._numbers)
+        with self.together(Attach(number, make)):
+            attached = Attached(self, number, make(team=self._team, device=self.transformer.device))
+        weakref.finalize(attached, self._detached.append, number).atexit = False
+        return attached
+
     @contextmanager
     def together(self, order: Order) -> Iterator[None]:
         """Do with all ranks what `order` says and the block does here."""
         with self._watched():
             self._tell(order)
             yield
+
+
+class Attached:
+    """Something that all ranks hold; the others free theirs when this is gone."""
+
+    def __init__(self, crew: Crew, number: int, held: Any) -> None:
+        """Hold rank 0's."""
+        self._crew, self._number, self._held = crew, number, held
+
+    def perform(self, method: str, *arguments: Any) -> Any:
+        """Call a method on every rank; return what it gives here."""
+        with self._crew.together(Perform(self._number, method, arguments)):
+            return getattr(self._held, method)(*arguments)
 
 
 class _LeadMemory(HeadMemory):

@@ -51,11 +51,11 @@ def _follow(start: Start, pipe: Pipe, inbox: Inbox) -> None:
     torch.set_num_threads(post.threads)
     if post.device.type == "cuda":
         torch.cuda.set_device(post.device)
-    held = Held(start.build(device=post.device))
+    transformer = start.build(device=post.device)
     pipe.send(Ready())
     inbox.get()  # an empty message: everybody is ready
-    team = parallelize(held.transformer, post.meet(), overlap=post.overlap)
-    order = None
+    team = parallelize(transformer, post.meet(), overlap=post.overlap)
+    held, order = Held(transformer, team), None
     while not isinstance(order, End):
         order = unpack(inbox.get(), team, post.device)
         order.run(held)

@@ -86,11 +86,22 @@ class Failed:
     lost: bool
 
 
+class Make(Protocol):
+    """Makes something that all ranks hold and use at the same time; it pickles."""
+
+    def __call__(self, *, team: Team, device: torch.device) -> Any:
+        """Return it."""
+        ...
+
+
 @dataclass(slots=True)
 class Held:
-    """What a rank beside rank 0 holds: weights, its heads of the memories, a chunk's conditions."""
+    """What a rank beside rank 0 holds: weights, its heads of the memories, a chunk's conditions,
+    and what else was attached."""
 
     transformer: LiveActTransformer
+    team: Team
+    attached: dict[int, Any] = field(default_factory=dict)
     memories: dict[int, ConvMemory] = field(default_factory=dict)
     kept: dict[int | None, Any] = field(default_factory=lambda: {None: None})
 
@@ -178,11 +189,37 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Attach:
+    """Hold something else."""
+
+    number: int
+    make: Make
+
+    def run(self, held: Held) -> None:
+        """Make it."""
+        held.attached[self.number] = self.make(team=held.team, device=held.transformer.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Call a method of what was attached."""
+
+    number: int
+    method: str
+    arguments: tuple[Any, ...]
+
+    def run(self, held: Held) -> None:
+        """Take part."""
+        getattr(held.attached[self.number], self.method)(*self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
-    """Let go of memories and conditions that rank 0 does not use any more."""
+    """Let go of what rank 0 does not use any more."""
 
     memories: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
+    attached: tuple[int, ...] = ()
 
     def run(self, held: Held) -> None:
         """Free them."""
@@ -190,6 +227,8 @@ class Forget:
             del held.memories[number]
         for number in self.kept:
             del held.kept[number]
+        for number in self.attached:
+            del held.attached[number]
 
 
 @dataclass(frozen=True, slots=True)

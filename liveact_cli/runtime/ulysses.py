@@ -114,7 +114,7 @@ class Team:
         frames = sent.shape[3] // parts[self.rank]
         unit = sent[0].numel() // parts[self.rank]
         expected = [unit * part for part in parts]
-        received, work = self._exchange(
+        received, work = self.exchange(
             sent.flatten(), [sent[0].numel()] * self.ranks, expected, wait=wait
         )
         before, after = sent.shape[1:3], sent.shape[4:]
@@ -134,7 +134,7 @@ class Team:
         pieces = torch.split(torch.unflatten(x_BTnH, 1, (-1, size)), parts, 2)
         sent = torch.cat([piece.flatten() for piece in pieces])
         own = pieces[self.rank]
-        received, _ = self._exchange(
+        received, _ = self.exchange(
             sent, [piece.numel() for piece in pieces], [own.numel()] * self.ranks, wait=True
         )
         return torch.cat([piece.view(own.shape) for piece in received], 3).flatten(1, 2)
@@ -155,9 +155,13 @@ class Team:
             dist.broadcast(_bytes(x), group_src=0, group=self.group)
         return x
 
-    def _exchange(
+    def exchange(
         self, sent: Tensor, sizes: list[int], expected: list[int], *, wait: bool
     ) -> tuple[list[Tensor], Any]:
+        """Send `sizes` numbers of a flat tensor to each rank, and receive `expected` of each.
+
+        Without `wait` what is received may be read after the second result's `wait()`.
+        """
         received = sent.new_empty(sum(expected))
         work = dist.all_to_all_single(
             received, sent, expected, sizes, group=self.group, async_op=not wait

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.core.units import Size
+from liveact_cli.runtime.orders import Make
 from liveact_cli.wan.audio_rows import SpeechEncoder
 from liveact_cli.wan.clip import ClipVision
 from liveact_cli.wan.frames import LatentDecoder, TinyFrameDecoder, WanFrameDecoder
 from liveact_cli.wan.kept import Kept
+from liveact_cli.wan.shared_frames import PictureShare
 from liveact_cli.wan.text import TextEncoder
 from liveact_cli.wan.tiny_decoder import TinyDecoder
 from liveact_cli.wan.vae import WanVae
@@ -49,6 +52,7 @@ class WanModel:
         latents_per_call: int,
         decoder: tuple[str, Path] | None,
         compiled: bool,
+        ranks: int,
     ) -> None:
         self._files, self._device, self._dtype = files, device, dtype
         self._policy = policy
@@ -59,11 +63,10 @@ class WanModel:
         self.prompt_encoder = TextEncoder(
             files.text_encoder, files.tokenizer, files.text_len, device, dtype, cache
         )
-        self.vae = WanVae(files.vae, device, dtype, draws=decoder is None, compiled=compiled)
-        small = _small_decoder(*decoder, device, dtype, compiled) if decoder else None
-        drawing = small or self.vae.decoder
-        assert drawing is not None
-        self._decoder: WanDecoder | TinyDecoder = drawing
+        self._small, self._compiled = decoder, compiled
+        # Where several devices draw, each loads the decoder for itself, and this one with them.
+        draws = decoder is None and (ranks == 1 or self.share() is None)
+        self.vae = WanVae(files.vae, device, dtype, draws=draws, compiled=compiled)
 
     def see(self, image: Tensor) -> Sight:
         """Encode an image `[3, H, W]` in [-1, 1]; CLIP is let go afterwards."""
@@ -82,16 +85,32 @@ class WanModel:
 
     def frame_decoder(self) -> LatentDecoder:
         """Return a decoder for one video."""
-        if isinstance(self._decoder, TinyDecoder):
-            return TinyFrameDecoder(self._decoder, latents_per_call=self._latents_per_call)
+        decoder = self._decoder
+        if isinstance(decoder, TinyDecoder):
+            return TinyFrameDecoder(decoder, latents_per_call=self._latents_per_call)
         side = self._tile_pixels
         tile = None if side is None else max(1, side // self.vae.sizes.spatial_stride)
         return WanFrameDecoder(
-            self._decoder,
+            decoder,
             overlap=self._overlap,
             tile=tile,
             latents_per_call=self._latents_per_call,
         )
+
+    def share(self) -> Make | None:
+        """Return what makes one device's share of the drawing; None where only one can draw."""
+        name, path = self._small or ("wan", self._files.vae)
+        if name == "taew2_1" or self._overlap or self._tile_pixels is not None:
+            return None
+        return partial(PictureShare.from_file, path, self._dtype, self._latents_per_call)
+
+    @cached_property
+    def _decoder(self) -> WanDecoder | TinyDecoder:
+        if self._small is not None:
+            return _small_decoder(*self._small, self._device, self._dtype, self._compiled)
+        if self.vae.decoder is not None:
+            return self.vae.decoder
+        return WanDecoder.from_file(self._files.vae, self._device, self._dtype)
 
     def latent_size(self, size: Size) -> tuple[int, int]:
         """Height and width in latent pixels."""
@@ -113,6 +132,7 @@ def load_wan(
     decoder: str = "wan",
     decoder_weights: Path | None = None,
     compiled: bool = False,
+    ranks: int = 1,
 ) -> WanModel:
     """Load the parts around the transformer of the checkpoint in `folder`.
 
@@ -120,8 +140,8 @@ def load_wan(
     `cache` is a folder where the encoders' results are kept. `vae_overlap` decodes as the released
     code does, `tile_pixels` (a side) in pieces, `latents_per_call` at a time. `decoder` other than
     "wan" draws with a smaller decoder, from its file in `folder` or from `decoder_weights`;
-    `compiled` has torch compile it (the VAE, full or narrow). Raises WeightsError for what is
-    missing or damaged.
+    `compiled` has torch compile it (the VAE, full or narrow). `ranks` devices may draw together.
+    Raises WeightsError for what is missing or damaged.
     """
     return WanModel(
         wan_files(folder),
@@ -137,6 +157,7 @@ def load_wan(
         if decoder == "wan"
         else (decoder, find_decoder(folder, decoder, decoder_weights)),
         compiled=compiled,
+        ranks=ranks,
     )
 
 

@@ -17,7 +17,7 @@ from liveact_cli.runtime.kernels import video
 from liveact_cli.runtime.kernels.video import VideoKernels
 from liveact_cli.wan import checkpoint, keymaps
 from liveact_cli.wan.keymaps import VaeSizes
-from liveact_cli.wan.vae_stream import State, VideoDecoder
+from liveact_cli.wan.vae_stream import Edges, State, VideoDecoder
 
 # Means and standard deviations of the 16 latent channels (fixed numbers of Wan 2.1).
 LATENT_MEAN = (
@@ -145,8 +145,15 @@ class WanDecoder:
         z = F.conv3d(self.scaled(latent).to(self.dtype), conv.weight, conv.bias)
         return self._stem(self.kernels, z, state)
 
-    def body(self, features: Tensor, state: State, first: bool) -> tuple[Tensor, State]:
-        """Features -> video `[1, 3, T, H, W]` in float32, not clamped, and the new state."""
+    def body(
+        self, features: Tensor, state: State, first: bool, edges: Edges | None = None
+    ) -> tuple[Tensor, State]:
+        """Features -> video `[1, 3, T, H, W]` in float32, not clamped, and the new state.
+
+        `edges`: the features are some rows of a picture; what is exchanged is never compiled.
+        """
+        if edges is not None:
+            return self._weights.decoder.body(self.kernels, features, state, first, edges)
         return self._body(self.kernels, features, state, first)
 
 

@@ -11,7 +11,7 @@ scale).
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,14 @@ _PAST = 2
 """Frames that a causal convolution remembers: its three taps in time less one."""
 
 _COLOURS = 3
+
+
+class Edges(Protocol):
+    """The rows of a picture around a part of it (`runtime.rows.RowEdges`)."""
+
+    def extended(self, x_BCTHW: Tensor) -> Tensor:
+        """Add one row above and one below."""
+        ...
 
 
 class Open(NamedTuple):
@@ -132,14 +140,20 @@ class VideoDecoder(nn.Module):
         return _closed(walk.residual(x, second, "mid.1")), walk.after
 
     def body(
-        self, kernels: VideoKernels, x_BCTHW: Tensor, state: State, first: bool
+        self,
+        kernels: VideoKernels,
+        x_BCTHW: Tensor,
+        state: State,
+        first: bool,
+        edges: Edges | None = None,
     ) -> tuple[Tensor, State]:
         """Run the rest, all of it local: features -> video `[B, 3, T', 8H, 8W]`, not clamped.
 
         The video is float32 at any precision: it costs little there and rounds to bytes better.
         `first`: `x_BCTHW` is the stream's first latent frame, which becomes one video frame.
+        `edges`: these are some rows of a picture, whose neighbours are asked for when needed.
         """
-        walk, x = _Walk(kernels, state), Open(x_BCTHW)
+        walk, x = _Walk(kernels, state, edges), Open(x_BCTHW)
         for level, block in enumerate(cast(Iterator[UpBlock], self.up_blocks)):
             for at, residual in enumerate(cast(Iterator[Residual], block.resnets)):
                 x = walk.residual(x, residual, f"up.{level}.{at}")
@@ -152,9 +166,13 @@ class VideoDecoder(nn.Module):
 class _Walk:
     """One call through the layers: reads the state before it, gathers the state after it."""
 
-    def __init__(self, kernels: VideoKernels, state: State) -> None:
-        self._kernels, self._before = kernels, state
+    def __init__(self, kernels: VideoKernels, state: State, edges: Edges | None = None) -> None:
+        self._kernels, self._before, self._edges = kernels, state, edges
         self.after: State = {}
+
+    def _bordered(self, x: Tensor) -> tuple[Tensor, int]:
+        """Return what a convolution of three rows reads, and the rows of zeros to add."""
+        return (x, 1) if self._edges is None else (self._edges.extended(x), 0)
 
     def causal(self, x: Open, norm: Norm | None, conv: nn.Conv3d, name: str) -> Open:
         """Run a convolution that sees its own past, behind a norm and SiLU if there is one."""
@@ -169,7 +187,8 @@ class _Walk:
         assert kept is not None
         self.after[name] = kept
         pad = conv.kernel_size[1] // 2
-        return Open(F.conv3d(rows, conv.weight, padding=(0, pad, pad)), _bias(conv)), sums
+        rows, pad_rows = self._bordered(rows) if pad else (rows, 0)
+        return Open(F.conv3d(rows, conv.weight, padding=(0, pad_rows, pad)), _bias(conv)), sums
 
     def residual(self, x: Open, block: Residual, name: str) -> Open:
         """Run a residual block; its own sum stays open."""
@@ -196,8 +215,9 @@ class _Walk:
                 x = self.causal(x, None, sampler.time_conv, name)
         large = self._kernels.enlarge(*x, doubled)
         conv = cast(nn.Conv2d, sampler.resample[1])
+        large, pad_rows = self._bordered(large)
         # Frames side by side in the batch: a view where channels come last.
-        y = F.conv2d(large.movedim(2, 1).flatten(0, 1), conv.weight, padding=1)
+        y = F.conv2d(large.movedim(2, 1).flatten(0, 1), conv.weight, padding=(pad_rows, 1))
         y = torch.unflatten(y, 0, (large.shape[0], large.shape[2])).movedim(1, 2)
         return Open(y, _bias(conv))
 

@@ -40,6 +40,8 @@ def test_two_processes_make_the_same_video(shell, tmp_path: Path) -> None:
     assert abs(one - two).max() <= 4
     assert (one != two).mean() < 0.01
     records = [shell("inspect", name, "--json").json["liveact"] for name in ("one.mp4", "two.mp4")]
+    for record in records:
+        record["computed"].pop("exchange", None)
     assert records[0] == records[1]
 
 

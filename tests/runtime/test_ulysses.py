@@ -37,6 +37,12 @@ def test_several_ranks_equal_one_with_an_uneven_split(found) -> None:
 
 
 @pytest.mark.multi
+def test_ranks_that_share_the_rows_of_a_picture_draw_what_one_draws(found) -> None:
+    assert max(rank["4 draw"] for rank in found) <= 1e-5
+    assert max(rank["2 draw"] for rank in found[:2]) <= 1e-5
+
+
+@pytest.mark.multi
 def test_exchanging_while_computing_changes_no_bit(found) -> None:
     assert max(rank["2 at once"] for rank in found[:2]) <= 1e-5
     for name in ("plain", "fused", "rounded"):

@@ -23,7 +23,11 @@ from liveact_cli.runtime.fp8 import plan_fp8, quantise
 from liveact_cli.runtime.fp8_memory import FP8Storage
 from liveact_cli.runtime.fuse import FusedBlock, fuse
 from liveact_cli.runtime.kernels import eager
-from liveact_cli.runtime.ulysses import parallelize
+from liveact_cli.runtime.ulysses import Team, parallelize
+from liveact_cli.wan.frames import WanFrameDecoder
+from liveact_cli.wan.keymaps import VaeSizes
+from liveact_cli.wan.shared_frames import PictureShare
+from liveact_cli.wan.vae_decoder import WanDecoder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOY = TransformerConfig(
@@ -114,6 +118,37 @@ def largest_difference(
     )
 
 
+SMALL_VAE = VaeSizes(4, 4, 16, (1, 2, 4, 4), 1, (False, True, True))
+
+
+@torch.inference_mode()
+def drawn_together(group: dist.ProcessGroup) -> float:
+    """Return by how much pictures differ that the ranks draw together, and that one draws.
+
+    Seven rows of latents are shared unevenly. The stream is cut, goes on from a state that one
+    process alone has taken, and then from one that the ranks have.
+    """
+    torch.manual_seed(3)
+    decoder = WanDecoder.random(SMALL_VAE, "cpu", torch.float32)
+    parts = torch.randn(16, 7, 7, 3).split([2, 2, 3], 1)
+    alone, team = WanFrameDecoder(decoder), Team(group)
+    together, states = PictureShare(decoder, team, 2), []
+    wanted, found = [], []
+    for part in parts:
+        states.append(alone.state())
+        wanted.append(alone.video(part))
+    for part, start in zip(parts, [{}, states[1], None], strict=True):
+        together.begin(together.state() if start is None else start)
+        found.append(together.video(part))
+    whole = torch.cat(wanted, 1)
+    assert {name: x.shape for name, x in together.state().items()} == {
+        name: x.shape for name, x in alone.state().items()
+    }
+    if team.rank:  # its own rows only
+        return 0.0 if found[0].shape[2] < whole.shape[2] else float("inf")
+    return float((torch.cat(found, 1) - whole).abs().max() / whole.abs().max())
+
+
 def refusal(group: dist.ProcessGroup) -> str:
     try:
         parallelize(LiveActTransformer(replace(TOY, dim=36, heads=6)), group)
@@ -132,10 +167,12 @@ def work(folder: Path, rank: int, ranks: int) -> None:
         str(ranks): largest_difference(everybody, expected),
         "scale": min(float(x.abs().max()) for x in expected),
         "refusal": refusal(everybody),
+        f"{ranks} draw": drawn_together(everybody),
     }
     if rank < 2:
         found["2"] = largest_difference(pair, expected)
         found["2 fused"] = largest_difference(pair, expected, fused=True)
+        found["2 draw"] = drawn_together(pair)
         found["2 at once"] = largest_difference(pair, expected, overlap=False)
         for name in ("plain", "fused", "rounded"):
             how = {} if name == "plain" else {name: True}
