@@ -335,15 +335,14 @@ def _last_precision(check: Check, plan: Plan, rig: Rig) -> None:
         finally:
             rig.record_graphs(False)
 
-    if plan.device.type == "cuda":
-        check.run(f"{plan.videos[0]} {rig.setup.precision}, CUDA graphs", 45, recorded)
-
     def rounded(stage: Stage) -> None:
         rig.attend_with("fp8" if plan.device.type == "cuda" else "fp8-emulated")
         bench(rig, plan, 20.0, stage)
 
     check.run(f"{plan.videos[0]} {rig.setup.precision}, attention too", 45, rounded)
     rig.attend_with("auto")
+    if plan.device.type == "cuda":
+        check.run(f"{plan.videos[0]} {rig.setup.precision}, CUDA graphs", 45, recorded)
     check.run("flat memory", 60, partial(flat_memory, rig, plan))
 
 

@@ -13,6 +13,7 @@ from liveact_cli.core.placement import GIB, Machine
 from liveact_cli.core.units import Size
 from liveact_cli.engine import placement, render
 from liveact_cli.engine.placement import place
+from liveact_cli.runtime import attention, fallbacks
 from liveact_cli.weights.resolve import example_file, resolve_model
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -109,6 +110,27 @@ def test_running_out_all_the_same_tells_what_was_planned(
     assert "the GPU's memory is used up; planned were" in outcome.err
     assert "(weights " in outcome.err
     assert not list(tmp_path.glob("*x.mp4*"))
+
+
+def test_a_kernel_that_fails_is_told_and_recorded_and_the_video_is_made(
+    shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setitem(attention.KERNELS, "flash", (broken, lambda device: None))
+    command = (*RENDER[:-1], "0.4")
+    fallbacks.forget()
+    assert shell(*command, "-o", "plain.mp4").code == 0
+    outcome = shell(*command, "-o", "x.mp4", LIVEACT_ATTENTION="flash")
+    fallbacks.forget()
+    assert outcome.code == 0, outcome.err
+    told = "the attention kernel flash cannot run here, torch's own choice instead: RuntimeError: "
+    assert outcome.err.count(f"{told}no kernel image is available") == 1
+    assert np.array_equal(frames_of(tmp_path / "x.mp4"), frames_of(tmp_path / "plain.mp4"))
+    records = [shell("inspect", n, "--json").json["liveact"] for n in ("x.mp4", "plain.mp4")]
+    assert records[0]["computed"]["fallbacks"] == [f"{told}no kernel image is available"]
+    assert "fallbacks" not in records[1]["computed"]
 
 
 @pytest.mark.parametrize("options", [("--kv-precision", "fp8"), ("--offload", "blocks")])

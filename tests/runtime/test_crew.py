@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,13 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from liveact_cli.core.errors import DeviceError, UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
 from liveact_cli.runtime.crew import Crew
+from liveact_cli.runtime.fp8 import plan_fp8
+from liveact_cli.runtime.fp8_cache import FOLDER, LOCK, WEIGHTS
 from liveact_cli.runtime.launch import Ended, Launch
-from liveact_cli.runtime.loader import load_transformer
+from liveact_cli.runtime.loader import load_transformer, read_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = GOLDEN / "tiny-liveact"
@@ -70,6 +74,19 @@ def test_what_fails_in_another_process_is_told() -> None:
     with pytest.raises(DeviceError, match=r"\(2 of 2\) failed: RuntimeError: the weights melted"):
         Crew(Unlucky(os.getpid()), CPUS, heads=2)
     assert followers() == []
+
+
+def test_on_the_first_load_one_process_writes_what_is_rounded(tmp_path: Path) -> None:
+    skip = shutil.ignore_patterns("*.pth", "google")
+    checkpoint = Path(shutil.copytree(TINY, tmp_path / "tiny", ignore=skip))
+    plan = plan_fp8(read_config(checkpoint), edge_blocks=0)
+    with Crew(partial(load_transformer, checkpoint, fp8=plan), CPUS, heads=2) as crew:
+        ours = crew.transformer.get_parameter("blocks.0.ffn.0.weight").float()
+    names = sorted(file.name for file in (checkpoint / FOLDER).iterdir())
+    assert names == [LOCK, WEIGHTS]
+    stored = load_file(checkpoint / FOLDER / WEIGHTS)
+    assert len(stored) == 2 * len(plan.names)
+    assert torch.equal(stored["blocks.0.ffn.0.weight"].float(), ours)
 
 
 def test_a_launch_knows_how_its_processes_ended(tmp_path: Path, monkeypatch) -> None:
