@@ -341,8 +341,7 @@ def _last_precision(check: Check, plan: Plan, rig: Rig) -> None:
 
     check.run(f"{plan.videos[0]} {rig.setup.precision}, attention too", 45, rounded)
     rig.attend_with("auto")
-    if plan.device.type == "cuda":
-        check.run(f"{plan.videos[0]} {rig.setup.precision}, CUDA graphs", 45, recorded)
+    check.run(f"{plan.videos[0]} {rig.setup.precision}, CUDA graphs", 45, recorded)
     check.run("flat memory", 60, partial(flat_memory, rig, plan))
 
 

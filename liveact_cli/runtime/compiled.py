@@ -37,31 +37,63 @@ def _twice(x: Tensor) -> Tensor:
 
 
 class _Opaque:
-    """An `Attend` that the compiler calls and does not look into."""
+    """An `Attend` that the compiler calls and does not look into.
+
+    It joins the past once: asked again it gives what it gave.
+    """
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
+        self._given: Tensor | None = None
+        self.error: BaseException | None = None
 
     @torch.compiler.disable
     def __call__(self, *tensors: Tensor) -> Tensor:
-        return self._attend(*tensors)
+        if self._given is None:
+            try:
+                self._given = self._attend(*tensors)
+            except BaseException as error:
+                self.error = error
+                raise
+        return self._given
+
+
+class _Compiler:
+    """Compiles blocks until that fails once."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend, self.failed = backend, False
 
 
 class CompiledBlock:
-    """`Block.forward`, compiled for static shapes."""
+    """`Block.forward`, compiled for static shapes; as it is written where that fails."""
 
-    def __init__(self, forward: Any, backend: Any) -> None:
+    def __init__(self, forward: Any, compiler: _Compiler) -> None:
+        self._forward, self._compiler = forward, compiler
         # torch leaves what it returns without types.
-        self._run: Any = torch.compile(forward, backend=backend, dynamic=False)
+        self._run: Any = torch.compile(forward, backend=compiler.backend, dynamic=False)
 
     def __call__(self, x: Tensor, time: Tensor, attend: Attend, *more: Any) -> Tensor:
         """Run the block; see `Block.forward`."""
-        out: Tensor = self._run(x, time, _Opaque(attend), *more)
+        once = _Opaque(attend)
+        if not self._compiler.failed:
+            try:
+                out: Tensor = self._run(x, time, once, *more)
+                return out
+            except (torch.OutOfMemoryError, MemoryError):
+                raise
+            except Exception as error:
+                if once.error is not None:  # it has nothing to do with compiling
+                    raise
+                fall_back("compiled blocks", "the blocks as they are written", error)
+                self._compiler.failed = True
+        out = self._forward(x, time, once, *more)
         return out
 
 
 def compile_blocks(transformer: LiveActTransformer, backend: Any = BACKEND) -> None:
     """Run the blocks compiled; parameters and names stay."""
+    compiler = _Compiler(backend)
     for block in transformer.blocks:
         # An instance's own `forward` is what a module's call runs.
-        object.__setattr__(block, "forward", CompiledBlock(block.forward, backend))
+        object.__setattr__(block, "forward", CompiledBlock(block.forward, compiler))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from liveact_cli.engine.verify import CheckpointSubject, verify_file
+from liveact_cli.runtime import fallbacks
 from liveact_cli.runtime.compiled import CompiledBlock, compile_blocks
 from liveact_cli.runtime.fp8 import plan_fp8, quantise
 from liveact_cli.runtime.fp8_memory import FP8Storage
@@ -38,4 +39,41 @@ def test_compiled_blocks_give_the_same_from_few_graphs(fp8: bool) -> None:
     assert ours.max_rel_error == pytest.approx(plain.max_rel_error, rel=1e-3, abs=1e-6)
     # Before and after the attention, two sizes of a chunk, with and without sound; both blocks.
     assert 4 <= len(graphs) <= 12
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("working", [0, 1], ids=["at once", "behind the attention"])
+def test_a_compiler_that_fails_changes_no_number(working: int) -> None:
+    """Also where the attention has joined the past already, which it must not do twice."""
+    graphs = []
+
+    def fails(graph, inputs):
+        graphs.append(graph)
+        if len(graphs) > working:
+            raise RuntimeError("out of registers")
+        return graph.forward
+
+    path = GOLDEN / "golden_rollout.safetensors"
+    torch.compiler.reset()
+    fallbacks.forget()
+    compiled = CheckpointSubject(GOLDEN / "tiny-liveact")
+    compile_blocks(compiled.transformer, fails)
+    assert verify_file(compiled, path).max_rel_error <= 1e-5
+    assert len(graphs) == working + 1
+    (told,) = fallbacks.taken()
+    assert "out of registers" in told
+    torch.compiler.reset()
+    fallbacks.forget()
+
+
+def test_what_goes_wrong_in_the_attention_is_told_as_it_is() -> None:
+    def lost(*_, **__):
+        raise RuntimeError("the other process is gone")
+
+    torch.compiler.reset()
+    compiled = CheckpointSubject(GOLDEN / "tiny-liveact")
+    compiled.transformer.attend = lost
+    compile_blocks(compiled.transformer, "eager")
+    with pytest.raises(RuntimeError, match="the other process is gone"):
+        verify_file(compiled, GOLDEN / "golden_rollout.safetensors")
     torch.compiler.reset()

@@ -16,7 +16,7 @@ from liveact_cli.runtime.kernels import eager, proofs, video_eager
 from liveact_cli.runtime.kernels.proofs import Widths, proven
 
 CPU = torch.device("cpu")
-SMALL = Widths(CPU, dim=48, heads=2, hidden=64, channels=8)
+SMALL = Widths(CPU, dim=48, heads=2, hidden=64, channels=(8,))
 EVERY = (proofs.PLAIN, proofs.ROUNDED_WEIGHTS, proofs.ROUNDED_MEMORY)
 
 
@@ -95,7 +95,7 @@ def test_the_real_kernels_prove_themselves() -> None:
     pytest.importorskip("triton", reason="Triton has no build for this system")
     from liveact_cli.runtime.kernels import fused, video_fused
 
-    small = Widths(CPU, dim=16, heads=2, hidden=16, channels=8, dtype=torch.float32)
+    small = Widths(CPU, dim=16, heads=2, hidden=16, channels=(8,), dtype=torch.float32)
     assert proven(fused, eager, small, *EVERY) is fused, fallbacks.taken()
     assert proven(video_fused, video_eager, small, proofs.VIDEO) is video_fused
 

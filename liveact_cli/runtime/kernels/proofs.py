@@ -35,7 +35,7 @@ class Widths:
     dim: int = 5120
     heads: int = 40
     hidden: int = 13824
-    channels: int = 96
+    channels: tuple[int, ...] = (96, 192, 384)
     dtype: torch.dtype = torch.bfloat16
 
     def noise(self, *shape: int) -> Tensor:
@@ -84,17 +84,19 @@ def _last(x: Tensor) -> Tensor:
 
 
 def _prepare(kernels: Any, w: Widths) -> Results:
-    y, skip = (_last(w.noise(1, w.channels, 2, 3, 4)) for _ in range(2))
-    past, gamma = _last(w.noise(1, w.channels, 2, 3, 4)), w.wide(w.channels)
-    yield from kernels.prepare(y, gamma, skip, gamma, past, 2, True)
-    yield from kernels.prepare(y, gamma, None, gamma, None, 2, False)
-    yield from kernels.prepare(y, None, None, None, past, 2, False)
+    for width in w.channels:
+        y, skip, past = (_last(w.noise(1, width, 2, 3, 4)) for _ in range(3))
+        gamma = w.wide(width)
+        yield from kernels.prepare(y, gamma, skip, gamma, past, 2, True)
+        yield from kernels.prepare(y, gamma, None, gamma, None, 2, False)
+        yield from kernels.prepare(y, None, None, None, past, 2, False)
 
 
 def _enlarge(kernels: Any, w: Widths) -> Results:
-    y, skip = (_last(w.noise(1, w.channels, 2, 3, 4)) for _ in range(2))
-    for doubled in (False, True):
-        yield kernels.enlarge(y, w.wide(w.channels), skip, doubled)
+    for width in w.channels:
+        y, skip = (_last(w.noise(1, width, 2, 3, 4)) for _ in range(2))
+        for doubled in (False, True):
+            yield kernels.enlarge(y, w.wide(width), skip, doubled)
 
 
 PLAIN: Final[Mapping[str, Case]] = {
