@@ -74,7 +74,7 @@ class Launch:
                         sys.executable,
                         {n: ("-P", "-m", module, address, str(n)) for n in numbers},
                         {n: {"PYTHONPATH": paths} for n in numbers},
-                        DefaultLogsSpecs(log_dir=os.devnull),  # no files
+                        DefaultLogsSpecs(log_dir=self._folder.name),  # no streams go to files
                     )
                 )
             except BaseException as error:  # noqa: BLE001  (raised below, in the thread that asked)
