@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from liveact_cli.core.errors import DeviceError
+
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing import PContext, RunProcsResult
 
@@ -43,7 +45,7 @@ class Launch:
     """Processes `python -m module ADDRESS NUMBER`, numbered from 0; close it in the end."""
 
     def __init__(self, module: str, count: int) -> None:
-        """Start them; raises OSError where the system lets no process start."""
+        """Start them; raises DeviceError where they cannot meet, OSError where none can start."""
         # It tells of signals and ends that the user is told of in our words.
         logging.getLogger(_LOGGER).setLevel(logging.CRITICAL)
         self._folder = tempfile.TemporaryDirectory(prefix="liveact-", ignore_cleanup_errors=True)
@@ -51,7 +53,14 @@ class Launch:
         self._lock = threading.Lock()
         address = str(Path(self._folder.name, "meet"))
         self._door = socket.socket(socket.AF_UNIX)
-        self._door.bind(address)
+        try:
+            self._door.bind(address)
+        except OSError as error:
+            self._leave()
+            raise DeviceError(
+                f"processes for further GPUs cannot meet at {address}: {error}",
+                "TMPDIR names a folder for temporary files; its name must be short",
+            ) from error
         self._door.listen(count)
         self._door.settimeout(_GLANCE)
         self.count = count

@@ -124,6 +124,16 @@ time.sleep(60)
     assert not Path(launch._folder.name).exists()
 
 
+def test_a_meeting_place_with_too_long_a_name_is_told(tmp_path: Path, monkeypatch) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with pytest.raises(DeviceError, match=r"cannot meet at .*long/liveact-") as told:
+        Launch("liveact_cli.runtime.follower", 1)
+    assert "TMPDIR" in told.value.hint
+    assert list(long.iterdir()) == []
+
+
 def test_heads_are_checked_before_anything_is_started() -> None:
     with pytest.raises(UsageError, match="2 attention heads cannot be shared evenly by 3 GPUs"):
         Crew(partial(load_transformer, TINY), [*CPUS, torch.device("cpu")], heads=2)
