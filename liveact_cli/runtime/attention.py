@@ -71,20 +71,25 @@ def resolve(name: str, device: torch.device, dtype: torch.dtype) -> Resolved:
             )
         kernel, check = KERNELS[name]
         check(device)
-        return Resolved(name, _guarded(name, kernel), "asked for")
+        return Resolved(name, _guarded(name, kernel, device), "asked for")
     if device.type != "cuda":
         return Resolved("sdpa", sdpa, f"the only exact one on {device.type}")
     if dtype in _HALF:
         reason = "the fastest exact one in torch on this GPU"
-        return Resolved("cudnn", _guarded("cudnn", cudnn_first), reason)
+        return Resolved("cudnn", _guarded("cudnn", cudnn_first, device), reason)
     return Resolved("sdpa", sdpa, f"cuDNN has none for {dtype}".replace("torch.", ""))
 
 
-def _guarded(name: str, kernel: Kernel) -> Kernel:
-    """Let torch's own choice take over from a kernel that fails at some shape on some GPU."""
+def _guarded(name: str, kernel: Kernel, device: torch.device) -> Kernel:
+    """Let others take over from a kernel that fails at some shape on some GPU: cuDNN's exact one
+    there, and torch's own choice behind it."""
     if kernel is sdpa:
         return kernel
-    return Guarded(kernel, sdpa, f"the attention kernel {name}", "torch's own choice")
+    slow: Kernel = sdpa
+    instead = "torch's own choice"
+    if device.type == "cuda" and name != "cudnn":
+        slow, instead = _guarded("cudnn", cudnn_first, device), "the exact one of cuDNN"
+    return Guarded(kernel, slow, f"the attention kernel {name}", instead)
 
 
 def _anywhere(device: torch.device) -> None:

@@ -124,3 +124,28 @@ def test_torchs_own_choice_takes_over_from_an_attention_kernel(
     q, k, v = (torch.randn(1, n, 2, 8) for n in (3, 5, 5))
     torch.testing.assert_close(kernel(q, k, v), attention.sdpa(q, k, v))
     assert "No valid execution plans" in fallbacks.taken()[0]
+
+
+def test_on_a_gpu_cudnns_exact_kernel_comes_before_torchs_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    def fails(name: str) -> Any:
+        def kernel(*_: torch.Tensor) -> torch.Tensor:
+            calls.append(name)
+            raise RuntimeError(name)
+
+        return kernel
+
+    monkeypatch.setitem(attention.KERNELS, "flash", (fails("flash"), lambda device: None))
+    monkeypatch.setattr(attention, "cudnn_first", fails("cudnn"))
+    kernel = attention.resolve("flash", torch.device("cuda"), torch.bfloat16).kernel
+    q, k, v = (torch.randn(1, n, 2, 8) for n in (3, 5, 5))
+    for _ in range(2):
+        torch.testing.assert_close(kernel(q, k, v), attention.sdpa(q, k, v))
+    assert calls == ["flash", "cudnn"]
+    assert [told.split(" instead: ")[0] for told in fallbacks.taken()] == [
+        "the attention kernel flash cannot run here, the exact one of cuDNN",
+        "the attention kernel cudnn cannot run here, torch's own choice",
+    ]
