@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from liveact_cli.mini.face.extend import extended
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.nets import RGB
 
@@ -28,6 +29,10 @@ _EDGE_CM = 0.12
 _STRANDS_CM = 0.8
 """Hair reaches this far from what is surely the person."""
 _LEAST_SURE = 0.2
+_CONTINUED_CM = (0.7, 0.8)
+"""How far behind the person the background goes on as it is, and on which way that fades out."""
+_SOURCES_CM = 1.5
+"""How far from the outline its continuation is looked for."""
 _WIDEST_MARGIN = 0.12
 """Share of the picture's size; a wider margin is a background."""
 _ONE_COLOUR = 10
@@ -208,7 +213,7 @@ def _passepartout(picture: RGB) -> NDArray[np.bool_]:
 def _fill(picture: RGB, matte: Float, margin: NDArray[np.bool_], scale: float) -> RGB:
     """Return the picture with what the person covers filled in from around.
 
-    Near the outline the background is mirrored, which keeps its texture; farther in it is smooth.
+    Near the outline the background goes on, lines and texture; farther in it is smooth.
     A `margin` is not what lies behind.
     """
     bare = matte <= 0.0
@@ -217,28 +222,11 @@ def _fill(picture: RGB, matte: Float, margin: NDArray[np.bool_], scale: float) -
     if not known.any():
         return picture.copy()
     smooth = _fill_smoothly(picture, known.astype(np.float32))
-    distance, labels = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    y, x = np.mgrid[: known.shape[0], : known.shape[1]].astype(np.float32)
-    nearest_x, nearest_y = (
-        np.zeros(labels.max() + 1, np.float32),
-        np.zeros(labels.max() + 1, np.float32),
-    )
-    nearest_x[labels[known]], nearest_y[labels[known]] = x[known], y[known]
-    # Smoothed, so that neighbours with different nearest points do not tear the mirror image.
-    blur = max(1.0, 0.25 * scale)
-    away_x = cv2.GaussianBlur(nearest_x[labels] - x, (0, 0), blur)
-    away_y = cv2.GaussianBlur(nearest_y[labels] - y, (0, 0), blur)
-    mirror_x, mirror_y = x + 2 * away_x, y + 2 * away_y
-    mirrored = cv2.remap(
-        picture, mirror_x, mirror_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    usable = cv2.remap(known.astype(np.float32), mirror_x, mirror_y, cv2.INTER_LINEAR)
-    usable = cv2.erode(usable, np.ones((3, 3), np.uint8))
-    share = usable * np.exp(-((distance / (1.6 * scale)) ** 2))
-    share = cv2.GaussianBlur(share, (0, 0), 1.0)[..., None]
-    filled = smooth * (1 - share) + mirrored * share
+    whole = np.where(known[..., None], picture, np.clip(smooth + 0.5, 0, 255)).astype(np.uint8)
+    near = extended(whole, known, sum(_CONTINUED_CM) * scale, _SOURCES_CM * scale)
+    distance = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5) / scale
+    share = 1.0 - smoothstep((distance - _CONTINUED_CM[0]) / _CONTINUED_CM[1])[..., None]
+    filled = smooth * (1 - share) + near * share
     return np.where(bare[..., None], picture, np.clip(filled + 0.5, 0, 255)).astype(np.uint8)
 
 

@@ -1,0 +1,110 @@
+"""Continue a picture behind what is cut out of it, pixel after pixel from the edge inward.
+
+Every new pixel is taken from the place in the known picture whose surroundings look most like what
+is there already: where its neighbours came from, one further, or, at the edge, anywhere near. So
+lines go on in their direction, and texture stays texture (Ashikhmin 2001; Efros and Leung 1999).
+"""
+
+import cv2
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from liveact_cli.mini.face.nets import RGB
+
+_PATCH = 3
+"""Half the side of what is compared, in pixels."""
+_LEAST_REACH = 12
+_FARNESS = 0.5
+"""What a source a pixel farther away costs, in squared grey levels of a compared pixel."""
+
+
+def extended(picture: RGB, known: NDArray[np.bool_], depth: float, reach: float) -> RGB:
+    """Return the picture with unknown pixels up to `depth` pixels from `known` ones continued.
+
+    Sources at the edge are looked for within `reach` pixels; what lies deeper stays as it is.
+    """
+    distance = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)
+    y, x = np.nonzero((distance > 0) & (distance <= depth))
+    order = np.argsort(distance[y, x], kind="stable")
+    places = np.stack([y[order], x[order]], 1).astype(np.int32)
+    # A source's whole surroundings must be known.
+    side = 2 * _PATCH + 1
+    usable = cv2.erode(known.astype(np.uint8), np.ones((side, side), np.uint8))
+    filled = picture.copy()
+    extend_pixels(filled, known.copy(), usable, places, max(_LEAST_REACH, round(reach)))
+    return filled
+
+
+@numba.njit(cache=True, nogil=True, boundscheck=False)
+def extend_pixels(
+    picture: NDArray[np.uint8],
+    there: NDArray[np.bool_],
+    usable: NDArray[np.uint8],
+    places: NDArray[np.int32],
+    reach: int,
+) -> None:
+    """Fill `picture` `[H, W, 3]` at `places` `[N, 2]` (row, column) one after the other.
+
+    `there` `[H, W]` says which pixels are there, and is kept up; sources are `usable` ones.
+    """
+    height, width = there.shape
+    source = np.full((height, width, 2), -1, np.int32)
+    for n in range(places.shape[0]):
+        y, x = places[n, 0], places[n, 1]
+        best, best_y, best_x = np.float32(1e30), -1, -1
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                ny, nx = y + dy, x + dx
+                if ny < 0 or nx < 0 or ny >= height or nx >= width or source[ny, nx, 0] < 0:
+                    continue
+                sy, sx = source[ny, nx, 0] - dy, source[ny, nx, 1] - dx
+                cost = _difference(picture, there, usable, y, x, sy, sx, best)
+                if cost < best:
+                    best, best_y, best_x = cost, sy, sx
+        if best_y < 0 or n % 32 == 0:
+            stride = max(1, reach // 10)
+            for sy in range(y - reach, y + reach + 1, stride):
+                for sx in range(x - reach, x + reach + 1, stride):
+                    cost = _difference(picture, there, usable, y, x, sy, sx, best)
+                    if cost < best:
+                        best, best_y, best_x = cost, sy, sx
+        if best_y < 0:
+            continue
+        for c in range(3):
+            picture[y, x, c] = picture[best_y, best_x, c]
+        there[y, x] = True
+        source[y, x, 0], source[y, x, 1] = best_y, best_x
+
+
+@numba.njit(cache=True, nogil=True, boundscheck=False)
+def _difference(
+    picture: NDArray[np.uint8],
+    there: NDArray[np.bool_],
+    usable: NDArray[np.uint8],
+    y: int,
+    x: int,
+    sy: int,
+    sx: int,
+    limit: np.float32,
+) -> np.float32:
+    """Return how unlike the surroundings of (y, x), as far as there, and a source's are."""
+    height, width = there.shape
+    if sy < 0 or sx < 0 or sy >= height or sx >= width or usable[sy, sx] == 0:
+        return np.float32(1e30)
+    total, count = np.float32(0), 0
+    for dy in range(-_PATCH, _PATCH + 1):
+        for dx in range(-_PATCH, _PATCH + 1):
+            ny, nx = y + dy, x + dx
+            if ny < 0 or nx < 0 or ny >= height or nx >= width or not there[ny, nx]:
+                continue
+            if sy + dy < 0 or sx + dx < 0 or sy + dy >= height or sx + dx >= width:
+                continue
+            for c in range(3):
+                d = np.float32(picture[ny, nx, c]) - np.float32(picture[sy + dy, sx + dx, c])
+                total += d * d
+            count += 1
+    if count == 0:
+        return np.float32(1e30)
+    away = np.float32(abs(sy - y) + abs(sx - x))
+    return total / np.float32(count) + np.float32(_FARNESS) * away
