@@ -90,7 +90,7 @@ def test_each_way_of_drawing(speaker, view, job) -> None:
 
     def frames(**flags) -> torch.Tensor:
         settings = settings_of(size="64x128", **flags)
-        plan = replace(job.plan, settings=settings)
+        plan = replace(job.plan, settings=settings, placement=None)
         codecs = load_speaker(plan).codecs
         drawn = codecs.frame_decoder()
         return torch.stack([torch.from_numpy(f) for c in chunks for f in drawn.decode(c)]).int()
