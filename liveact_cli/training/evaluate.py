@@ -198,6 +198,8 @@ def variants(model: MiniModel) -> dict[str, Settings]:
         "mean memory": replace(base, fold="mean"),
         "no memory": replace(base, alone=True),
         "no mending": replace(base, mend=False),
+        "mean memory, no mending": replace(base, fold="mean", mend=False),
+        "no memory, no mending": replace(base, alone=True, mend=False),
     }
 
 
