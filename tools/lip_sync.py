@@ -292,7 +292,7 @@ def audio_net_motion(path: Path) -> Callable[[Clip], Floats]:
     import torch
 
     from liveact_cli.mini.audio import FRAMES_PER_ROW, log_mel, normalise
-    from liveact_cli.training.train_audio import load_net, predict
+    from liveact_cli.training.audio_heads import load_net, predict
 
     net, heads = load_net(path)
 

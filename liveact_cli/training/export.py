@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from liveact_cli.mini.weights import MiniSettings, MiniWeights, save_mini
-from liveact_cli.training.train_audio import load_net
+from liveact_cli.training.audio_heads import load_net
 from liveact_cli.training.train_motion import MINI_CONFIG, MINI_SCHEDULE
 
 

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from liveact_cli.mini.audio import FRAMES_PER_ROW, HOP, MEL_RATE, AudioNet, log_mel, normalise
+from liveact_cli.training.audio_heads import AudioHeads, load_net, predict
 from liveact_cli.training.rawstore import read_raw
 from liveact_cli.training.streams import viseme_of
 from liveact_cli.training.synthesise import PhoneSpan
-from liveact_cli.training.train_audio import AudioHeads, load_net, predict
 
 NEAR = 0.08
 """Seconds that a border may move."""

@@ -16,7 +16,7 @@ from liveact_cli.mini.model import load_mini
 from liveact_cli.mini.visemes import VISEMES
 from liveact_cli.mini.vocabulary import WORD_INDEX
 from liveact_cli.training import distil, evaluate, export, targets, train_motion
-from liveact_cli.training.train_audio import AudioHeads, save_net
+from liveact_cli.training.audio_heads import AudioHeads, save_net
 
 FRAMES = 400
 STREAMS = 3

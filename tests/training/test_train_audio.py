@@ -12,15 +12,8 @@ import liveact_cli
 from liveact_cli.mini.audio import AudioNet, AudioNetConfig
 from liveact_cli.mini.visemes import VISEME_INDEX, VISEME_SHAPES, VISEMES
 from liveact_cli.training import train_audio
-from liveact_cli.training.corpus import PHONE_DTYPE, Stream
-from liveact_cli.training.lips import LIP_CHANNELS
-from liveact_cli.training.realign import realign
-from liveact_cli.training.texts import draw, hesitate, own_sentences
-from liveact_cli.training.train_audio import (
+from liveact_cli.training.audio_heads import (
     AudioHeads,
-    Diet,
-    Sampler,
-    Trainer,
     event_targets,
     load_net,
     save_net,
@@ -28,6 +21,11 @@ from liveact_cli.training.train_audio import (
     shape_targets,
     trained_net,
 )
+from liveact_cli.training.corpus import PHONE_DTYPE, Stream
+from liveact_cli.training.lips import LIP_CHANNELS
+from liveact_cli.training.realign import realign
+from liveact_cli.training.texts import draw, hesitate, own_sentences
+from liveact_cli.training.train_audio import Diet, Sampler, Trainer
 
 SHIPPED = Path(liveact_cli.__file__).parent / "data" / "liveact-mini.safetensors"
 SMALL = AudioNetConfig(stem=8, width=16, dilations=(1, 2), channels=16)
