@@ -13,25 +13,38 @@ def stop_requested(
 ) -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether Ctrl-C was pressed or a polite kill came in.
 
-    `tell` is called once, when it happens. While there is nothing `worthwhile` to keep, the first
-    signal already raises KeyboardInterrupt. Outside the main thread signals belong to others, and
-    nothing changes.
+    `tell` is called once, when it happens, in a thread of its own: what the signal came upon may be
+    writing to the terminal itself. While there is nothing `worthwhile` to keep, the first signal
+    already raises KeyboardInterrupt. Outside the main thread signals belong to others, and nothing
+    changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    wanted = threading.Event()
+    wanted, awake = False, threading.Event()
+
+    def wait_and_tell() -> None:
+        awake.wait()
+        if wanted:
+            tell()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if wanted.is_set() or not worthwhile():
+        nonlocal wanted
+        if wanted or not worthwhile():
             raise KeyboardInterrupt
-        wanted.set()
-        tell()
+        wanted = True
+        awake.set()
 
+    # Started before any signal: a handler that starts a thread can meet a lock that its own
+    # thread holds.
+    teller = threading.Thread(target=wait_and_tell, name="telling", daemon=True)
+    teller.start()
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, handle) for number in numbers]
     try:
-        yield wanted.is_set
+        yield lambda: wanted
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+        awake.set()
+        teller.join()
