@@ -38,11 +38,10 @@ def test_a_signal_amid_writing_does_not_write_twice_at_once() -> None:
         with writing:
             told.append(True)
 
-    with stop_requested(tell, lambda: True) as stop:
-        with writing:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert stop()
-            assert not told
+    with stop_requested(tell, lambda: True) as stop, writing:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        assert not told
     assert told == [True]
 
 
