@@ -7,6 +7,7 @@ precision: there is no time to win there and much to lose.
 Shapes: M rows (tokens), K inputs, N outputs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -82,20 +83,20 @@ def plan_fp8(
     return FP8Plan(tuple(names), kept, limit)
 
 
-class RoundedLinear(nn.Module):
+class RoundedLinear(nn.Module, ABC):
     """A linear layer in FP8, of whatever backend."""
 
     bias: nn.Parameter | None
     out_dtype: torch.dtype
 
     @property
+    @abstractmethod
     def place(self) -> torch.device:
         """Where its weights lie."""
-        raise NotImplementedError
 
+    @abstractmethod
     def product(self, x_MK: Tensor) -> Tensor:
         """Return the rounded product of rows, without the bias."""
-        raise NotImplementedError
 
 
 class FP8Linear(RoundedLinear):
