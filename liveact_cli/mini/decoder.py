@@ -47,7 +47,8 @@ SIGNED: Final = frozenset({"yaw", "pitch", "roll", "tx", "ty", "scale"})
 CLOSING: Final = (0.16, 0.36)
 """`mouthClose` from which lips begin to seal, and from which they are sealed (dev split)."""
 SEALED: Final = (0.60, 0.85)
-"""Share of the strongest closing near by from which lips begin to seal, and seal (dev split)."""
+"""Share of the strongest closing (touching) near by from which lips begin to seal (the lower lip
+to touch the teeth), and do (dev split)."""
 NEAR_BY: Final = 3
 """Frames on each side that count as near by."""
 TOUCHING: Final = (0.09, 0.24)
@@ -88,14 +89,18 @@ def meet_lips(motion: "NDArray[np.float32]", before: "NDArray[np.float32] | None
     What the model says about lips is a mean over what the sound leaves open, and the mean of closed
     and open is never closed; people notice a missed closure more than an early one. So closing (and
     the lower lip against the teeth) counts as meant from `CLOSING` (`TOUCHING`) on. The mean over
-    when it happens lasts longer than a closure, so lips seal at its crest only. `before` is
-    the motion of the frames before, as it was when it came here.
+    when it happens lasts longer than a contact, so lips seal and touch at its crest only. `before`
+    is the motion of the frames before, as it was when it came here.
     """
     index = CHANNEL_INDEX
-    closing = motion[:, index["mouthClose"]]
-    past = closing[:0] if before is None else before[:, index["mouthClose"]]
-    closed = _rise(closing, *CLOSING) * _rise(_crest(closing, past), *SEALED)
-    touch = _rise(motion[:, index["mouthRollLower"]], *TOUCHING) * (1.0 - closed)
+    past = motion[:0] if before is None else before
+
+    def meant(name: str, thresholds: tuple[float, float]) -> "NDArray[np.float32]":
+        values, earlier = motion[:, index[name]], past[:, index[name]]
+        return _rise(values, *thresholds) * _rise(_crest(values, earlier), *SEALED)
+
+    closed = meant("mouthClose", CLOSING)
+    touch = meant("mouthRollLower", TOUCHING) * (1.0 - closed)
     parting = (1.0 - closed) * (1.0 - 0.85 * touch)
     for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel"):
         motion[:, index[name]] *= parting

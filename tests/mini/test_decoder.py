@@ -145,6 +145,17 @@ def test_lips_seal_at_the_crest_of_a_closing_wherever_a_chunk_ends() -> None:
     np.testing.assert_array_equal(parts[7:12], whole[7:12])
 
 
+def test_the_lip_touches_the_teeth_only_at_the_crest() -> None:
+    roll, jaw = CHANNEL_INDEX["mouthRollLower"], CHANNEL_INDEX["jawOpen"]
+    motion = np.zeros((9, NUM_CHANNELS), np.float32)
+    motion[:, jaw] = 0.4
+    motion[:, roll] = 0.05, 0.12, 0.25, 0.4, 0.5, 0.4, 0.25, 0.12, 0.05
+    meet_lips(motion)
+    assert motion[4, jaw] < 0.12
+    assert motion[4, roll] >= 0.6
+    assert (motion[[0, 1, 2, 6, 7, 8], jaw] == np.float32(0.4)).all()
+
+
 def test_half_blinks_become_blinks() -> None:
     motion = np.zeros((4, NUM_CHANNELS), np.float32)
     left = CHANNEL_INDEX["eyeBlinkLeft"]
