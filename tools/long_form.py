@@ -2,9 +2,10 @@
 
     python tools/long_form.py talk.wav interview.mp3 [--weights W] [--seeds 2] [--json]
 
-`hama` (PyPI, Apache-2.0) hears the bilabials; it has no part in how motion is made. "chance" is the
-share found in the same motion shifted in time, where it is speech then, too: lips that rest in a
-pause are closed by right and would only flatter it. Needs `pip install hama`.
+`hama` (PyPI, Apache-2.0) hears the phones; it has no part in how motion is made. "chance" is the
+share of bilabials found in the same motion shifted in time, where it is speech then, too: lips that
+rest in a pause, through music or while people murmur far away are closed by right and would only
+flatter it. Speech is where the judge hears phones. Needs `pip install hama`.
 """
 
 import argparse
@@ -31,6 +32,8 @@ MARGIN: Final = 0.04
 LONGEST, SHORTEST = 9.5, 6.0
 """Seconds of a window: the judge truncates long ones, so they are cut where it is quiet."""
 SHIFTS: Final = 20
+SOUNDING, PAUSE = 0.2, 0.24
+"""Seconds that a phone sounds at most (the judge lets each last until the next), and of a pause."""
 
 Floats = NDArray[np.float32]
 
@@ -47,8 +50,8 @@ def windows(samples: Floats) -> Iterator[tuple[int, int]]:
     yield first, len(samples)
 
 
-def bilabials(samples: Floats) -> list[tuple[float, float]]:
-    """Seconds at which the judge hears p, b or m: (start, stop)."""
+def phones(samples: Floats) -> list[tuple[str, float, float]]:
+    """What the judge hears: (phone, start, stop) in seconds."""
     import hama
 
     judge = hama.ASRModel()
@@ -58,20 +61,20 @@ def bilabials(samples: Floats) -> list[tuple[float, float]]:
             continue
         heard = judge.transcribe_waveform(samples[first:last], RATE)
         for span in judge.phoneme_spans(heard):
-            if span.phoneme.strip("ˈˌ")[:1] in BILABIALS:
-                at = first / RATE - LATE
-                found.append((at + span.start_ms / 1000, at + span.end_ms / 1000))
+            at = first / RATE - LATE
+            phone = span.phoneme.strip("ˈˌ")
+            found.append((phone, at + span.start_ms / 1000, at + span.end_ms / 1000))
     return found
 
 
-def speech(samples: Floats) -> NDArray[np.bool_]:
-    """Where there is sound within 35 dB of the loud parts, at 25 fps; gaps under 0.25 s count."""
-    hop = int(RATE / FPS)
-    frames = -(-len(samples) // hop)
-    power = np.pad(samples, (0, frames * hop - len(samples))).reshape(frames, hop) ** 2
-    level = 10 * np.log10(power.mean(1) + 1e-10)
-    loud = level > np.percentile(level, 95) - 35
-    filled: NDArray[np.bool_] = binary_closing(np.pad(loud, 6), np.ones(6))[6:-6]
+def speech(heard: list[tuple[str, float, float]], frames: int) -> NDArray[np.bool_]:
+    """Where somebody speaks, `[frames]` at 25 fps; pauses under PAUSE count as speech."""
+    sounding = np.zeros(frames, bool)
+    for _, start, stop in heard:
+        stop = min(stop, start + SOUNDING)
+        sounding[max(0, int((start - MARGIN) * FPS)) : int(stop * FPS) + 1] = True
+    gap = round(PAUSE * FPS)
+    filled: NDArray[np.bool_] = binary_closing(np.pad(sounding, gap), np.ones(gap))[gap:-gap]
     return filled
 
 
@@ -87,18 +90,19 @@ def closures_found(closed: NDArray[np.bool_], said: list[tuple[float, float]]) -
 def judge_recording(path: Path, weights: Path | None, seeds: int) -> dict[str, Any]:
     """Hits and chance hits of one recording, over several seeds of the motion."""
     samples = np.concatenate(list(AudioSource(path).blocks(RATE)))
-    said = bilabials(samples)
+    heard = phones(samples)
+    said = [(start, stop) for phone, start, stop in heard if phone[:1] in BILABIALS]
     clip = Clip(path.stem, samples, [])
     hits: list[bool] = []
     chance: list[bool] = []
     rng = np.random.default_rng(0)
-    talking = speech(samples)
     for seed in range(seeds):
         closed = aperture(model_motion(weights, seed)(clip)) < CLOSED
+        talking = speech(heard, len(closed))
         hits += closures_found(closed, said)
         for _ in range(SHIFTS):
             by = int(rng.uniform(0.2, 0.8) * len(closed))
-            moved = np.roll(talking[: len(closed)], by)
+            moved = np.roll(talking, by)
             landed = [(a, b) for a, b in said if moved[min(int(a * FPS), len(moved) - 1)]]
             chance += closures_found(np.roll(closed, by), landed)
     return {
@@ -122,13 +126,14 @@ def summary(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row a recording, and one for all of them."""
     rows = []
     whole = [hit for item in found for hit in item["hits"]]
-    together = sum(item["chance"] * item["count"] for item in found if item["count"])
+    judged = [item for item in found if item["chance"] is not None]
+    together = sum(item["chance"] * item["count"] for item in judged)
     count = sum(item["count"] for item in found)
     everything = {
         "name": "all",
         "seconds": sum(item["seconds"] for item in found),
         "hits": whole,
-        "chance": together / max(1, count),
+        "chance": together / max(1, sum(item["count"] for item in judged)),
         "count": count,
     }
     for item in [*found, everything]:
@@ -141,7 +146,7 @@ def summary(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "count": item["count"],
                 "recall": round(float(np.mean(item["hits"])), 3),
                 "interval": interval(item["hits"]),
-                "chance": round(item["chance"], 3),
+                "chance": None if item["chance"] is None else round(item["chance"], 3),
             }
         )
     return rows
@@ -167,7 +172,7 @@ def main() -> int:
         low, high = row["interval"]
         print(
             f"{row['name']:24} {row['seconds']:7.1f} s  recall {row['recall']:.3f} "
-            f"[{low}, {high}]  n={row['count']}  chance {row['chance']:.3f}"
+            f"[{low}, {high}]  n={row['count']}  chance {row['chance']}"
         )
     return 0
 
