@@ -148,8 +148,8 @@ def load_net(path: Path) -> tuple[AudioNet, AudioHeads]:
     return net.eval(), heads.eval()
 
 
-def trained_net(path: Path) -> AudioNet:
-    """The audio net of a run's `audio_net.safetensors` or of liveact-mini's weights."""
+def trained_net(path: Path) -> tuple[AudioNet, AudioHeads | None]:
+    """The net and heads of a run's `audio_net.safetensors`, or the net alone of liveact-mini."""
     with safe_open(path, "pt") as file:
         own = any(name.startswith("heads.") for name in file.keys())  # noqa: SIM118 (not a dict)
-    return load_net(path)[0] if own else load_mini(path).audio_encoder.net
+    return load_net(path) if own else (load_mini(path).audio_encoder.net, None)

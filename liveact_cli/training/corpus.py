@@ -52,7 +52,8 @@ _RECORDED = (
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
-_TRAINING = ("train", "more", "natural")
+TRAINING = ("train", "more", "natural")
+"""The splits that nets learn from; all others judge."""
 _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "espeak": synthesise.speak_espeak,
     "espeak-more": partial(synthesise.speak_espeak, languages=synthesise.ESPEAK_MORE),
@@ -242,7 +243,7 @@ def plan_streams(raw: Path, split: str, takes: int, seed: int) -> list[StreamPla
     plans: list[StreamPlan] = []
     for name in SPLITS[split]:
         entries = read_raw(raw, name)
-        for take in range(takes if split in _TRAINING else 1):
+        for take in range(takes if split in TRAINING else 1):
             rng = np.random.default_rng([seed, take, *name.encode()])
             for group in _join_plans(entries, rng, 40.0):
                 plans.append(
@@ -251,7 +252,7 @@ def plan_streams(raw: Path, split: str, takes: int, seed: int) -> list[StreamPla
                         entries=tuple(group),
                         take=take,
                         seed=int(rng.integers(2**31)),
-                        varied=split in _TRAINING,
+                        varied=split in TRAINING,
                     )
                 )
     return plans
@@ -339,7 +340,7 @@ def main() -> None:
             relabel(options.out, split, options.takes, options.seed, options.jobs)
         return
     make_raw(options.out / "raw", options.hours, options.seed, options.jobs)
-    for split in ("test", "dev", "natural-dev", *_TRAINING):
+    for split in ("test", "dev", "natural-dev", *TRAINING):
         if not (options.out / "streams" / split / "index.json").exists():
             hours = make_streams(options.out, split, options.takes, options.seed, options.jobs)
             print(f"{split}: {hours:.2f} h of streams", flush=True)

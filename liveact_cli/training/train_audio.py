@@ -6,9 +6,10 @@
 
 What the heads predict is read linearly from the rows, so the rows carry it: phones at 100 Hz, lip
 shapes, closures, the mouth of a neutral performance (training/lips.py), voice activity, loudness,
-pitch. Saves every five minutes; run again to resume. `--init` starts from another net, with fresh
-heads; blocks that it lacks start as if they were not there, so a net can grow. `--without`,
-`--languages`, `--clean` and `--still` leave out some of the corpus, to see what it is good for.
+pitch. Saves every five minutes; run again to resume. `--init` starts from another net, with its
+heads or fresh ones; blocks that it lacks start as if they were not there, so a net can grow.
+`--without`, `--languages`, `--clean` and `--still` leave out some of the corpus, to see what it is
+good for.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from liveact_cli.training.audio_heads import (
     trained_net,
 )
 from liveact_cli.training.augment import vary_mels
-from liveact_cli.training.corpus import Stream, load_streams
+from liveact_cli.training.corpus import TRAINING, Stream, load_streams
 from liveact_cli.training.lips import LIP_CHANNELS
 from liveact_cli.training.precision import half_precision
 
@@ -45,11 +46,11 @@ CROP_ROWS = 100
 BATCH = 14
 RATE, WARM_UP = 2e-3, 200
 AVERAGE = 0.999
-SAVE_EVERY = 300.0
+SAVE_EVERY, REPORT_EVERY = 300.0, 900.0
 SOURCE_WEIGHTS = {
     "prompt": 3.0,
-    "sonnet": 4.0,
-    "kokoro": 3.0,
+    "sonnet": 6.0,
+    "kokoro": 6.0,
     "piper": 3.0,
     "hibari": 2.2,
     "flite": 0.8,
@@ -57,6 +58,8 @@ SOURCE_WEIGHTS = {
     "festival": 0.6,
 }
 """How often a second of each source is drawn; the natural voices are scarce and matter most."""
+CLEAN_WEIGHT = 2.0
+"""How much more often a second of a clean take is drawn than one of a spoilt take."""
 _LIP_WEIGHT = {
     "jawOpen": 40.0,
     "mouthClose": 8.0,
@@ -86,7 +89,7 @@ class Sampler:
 
     def __init__(self, streams: list[Stream], seed: int, vary: bool = True) -> None:
         self.streams, self.vary = [s for s in streams if s.frames > CROP_ROWS], vary
-        weights = np.array([s.frames * SOURCE_WEIGHTS.get(s.source, 1.0) for s in self.streams])
+        weights = np.array([_weight(stream) for stream in self.streams])
         self.cumulative = np.cumsum(weights / weights.sum())
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -109,6 +112,11 @@ class Sampler:
             mel = vary_mels(mel, self.generator)
         said = (torch.from_numpy(np.stack(track)) for track in (classes, curves, lips))
         return Batch(mel, *said)
+
+
+def _weight(stream: Stream) -> float:
+    weight = stream.frames * SOURCE_WEIGHTS.get(stream.source, 1.0)
+    return weight * CLEAN_WEIGHT if stream.clean else weight
 
 
 def _curves(stream: Stream, rows: slice) -> NDArray[np.float32]:
@@ -205,13 +213,19 @@ class Trainer:
         save_net(self.average_net, self.average_heads, partial, note)
         partial.rename(self.out / "audio_net.safetensors")
 
-    def start_from(self, net: AudioNet) -> None:
-        """Take over a trained net's weights; the heads stay fresh, further blocks add nothing."""
+    def start_from(self, net: AudioNet, heads: AudioHeads | None = None) -> None:
+        """Take over a trained net's weights, and heads if it has some; further blocks add nothing.
+
+        Without heads these stay fresh.
+        """
         trained = net.state_dict()
         further = {name: v for name, v in self.net.state_dict().items() if name not in trained}
         silent = {name: v.zero_() for name, v in further.items() if ".mix." in name}
         self.net.load_state_dict({**further, **silent, **trained})
         self.average_net.load_state_dict(self.net.state_dict())
+        if heads:
+            self.heads.load_state_dict(heads.state_dict())
+            self.average_heads.load_state_dict(heads.state_dict())
 
     def resume(self) -> None:
         """Go on from the last checkpoint if there is one."""
@@ -260,13 +274,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, seed, out)
     if init:
-        trainer.start_from(trained_net(init))
+        trainer.start_from(*trained_net(init))
     trainer.resume()
-    made = [
-        split
-        for split in ("train", "more", "natural")
-        if (corpus / "streams" / split / "index.json").exists()
-    ]
+    made = [split for split in TRAINING if (corpus / "streams" / split / "index.json").exists()]
     diet = diet or Diet()
     streams = [stream for split in made for stream in load_streams(corpus, split)]
     if any(stream.lips is None for stream in streams):
@@ -277,7 +287,8 @@ def train(
     heard = [stream for stream in streams if diet.allows(stream)]
     sampler = Sampler(heard, seed + trainer.steps, diet.vary)
     sets = _evaluation_sets(corpus)
-    total, before, saved = minutes * 60, trainer.spent, time.monotonic()
+    total, before = minutes * 60, trainer.spent
+    saved = reported = time.monotonic()
     started, recent = time.process_time(), dict[str, float]()
     while trainer.spent < total:
         rate = peak * max(0.02, 0.5 + 0.5 * math.cos(math.pi * min(1.0, trainer.spent / total)))
@@ -289,8 +300,10 @@ def train(
             print(f"{trainer.spent / 60:.1f} min, step {trainer.steps}: {shown}", flush=True)
         if time.monotonic() - saved > SAVE_EVERY:
             trainer.save()
-            _report(trainer.average_net, trainer.average_heads, sets)
             saved = time.monotonic()
+        if time.monotonic() - reported > REPORT_EVERY:
+            _report(trainer.average_net, trainer.average_heads, sets)
+            reported = time.monotonic()
     trainer.save()
     results = _report(trainer.average_net, trainer.average_heads, sets)
     summary = {"minutes": minutes, "seed": seed, "steps": trainer.steps, "results": results}

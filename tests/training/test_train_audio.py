@@ -135,9 +135,14 @@ def test_mels_are_left_alone_where_nothing_is_varied() -> None:
 def test_a_net_starts_from_a_run_or_from_shipped_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = AudioNet(SMALL)
-    save_net(net, AudioHeads(SMALL), tmp_path / "net.safetensors", {})
-    assert torch.equal(trained_net(tmp_path / "net.safetensors").stem.weight, net.stem.weight)
-    assert trained_net(SHIPPED).config.channels == 128
+    heads = AudioHeads(SMALL)
+    save_net(net, heads, tmp_path / "net.safetensors", {})
+    taken, its_heads = trained_net(tmp_path / "net.safetensors")
+    assert torch.equal(taken.stem.weight, net.stem.weight)
+    assert its_heads is not None
+    assert torch.equal(its_heads.lips.weight, heads.lips.weight)
+    shipped, none = trained_net(SHIPPED)
+    assert (shipped.config.channels, none) == (128, None)
 
 
 def test_training_is_seeded(tmp_path: Path) -> None:
