@@ -122,6 +122,9 @@ OPEN_FLOOR: Final = 0.11
 SIBILANT_JAW: Final = {"SZ": 0.12, "SH": 0.15}
 LOUDNESS_GAIN: Final = 0.03
 """Share by which the jaw opens wider per decibel above the voice's usual loudness."""
+LOUDNESS_SPREAD: Final = 12.0
+"""Frames of smoothing of that loudness: who speaks up opens wider, but a vowel that is louder than
+its neighbours is so because it is open already, and its shape says so."""
 
 
 def with_silences(
@@ -199,7 +202,7 @@ def mouth(
     """
     frames = len(loudness)
     shape = blend(kinds, times, frames)
-    level = gaussian_filter1d(np.clip(loudness, -8.0, 8.0), 2.0, mode="nearest")
+    level = gaussian_filter1d(np.clip(loudness, -8.0, 8.0), LOUDNESS_SPREAD, mode="nearest")
     gain = openness * np.clip(1.0 + LOUDNESS_GAIN * level, 0.8, 1.25)
     motion = np.zeros((frames, NUM_CHANNELS), np.float32)
     for column, name in enumerate(SHAPE_CHANNELS):
