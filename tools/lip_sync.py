@@ -44,6 +44,7 @@ PHONES = {
     "OW": "AO OW OY", "UW": "UH UW", "AX": "AH",
 }  # fmt: skip
 VISEME_OF = {phone: viseme for viseme, phones in PHONES.items() for phone in phones.split()}
+VISEME_OF |= {viseme: viseme for viseme in PHONES}
 
 CLOSED = 0.06
 """A bilabial closure is an aperture below this."""
@@ -60,7 +61,7 @@ _BUNDLED_CLIPS = Path(__file__).parents[1] / "tests" / "data" / "speech"
 
 @dataclass
 class Clip:
-    """A recording with its phones: (ARPAbet label or '' for silence, start, stop) in seconds."""
+    """A recording with its phones: (ARPAbet label, viseme or '' for silence, start, stop)."""
 
     name: str
     samples: NDArray[np.float32]
@@ -263,6 +264,7 @@ def judge(clips: list[Clip], motions: list[Floats], fps: float) -> dict[str, dic
 
 def read_clip(audio: Path, text: str, voice: str = "en-us") -> Clip:
     """Align a recording with its text."""
+    from liveact_cli.mini.visemes import viseme_of_ipa
     from liveact_cli.training.align import Aligner
 
     samples, rate = soundfile.read(audio, dtype="float32", always_2d=True)
@@ -271,7 +273,8 @@ def read_clip(audio: Path, text: str, voice: str = "en-us") -> Clip:
     phones = Aligner(voice).align(mono, text)
     if phones is None:
         raise SystemExit(f"error: {audio} does not fit its text")
-    return Clip(audio.stem, mono, [(p.label, p.start, p.stop) for p in phones])
+    named = [(viseme_of_ipa(p.ipa) if p.ipa else p.label, p.start, p.stop) for p in phones]
+    return Clip(audio.stem, mono, named)
 
 
 def test_clips() -> list[Clip]:

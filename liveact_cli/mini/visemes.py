@@ -142,13 +142,18 @@ _IPA_TO_ARPABET = {
 }  # fmt: skip
 
 
-def ipa_to_arpabet(word: str) -> list[str]:
-    """ARPAbet phones nearest to an IPA word, to align any language with English models."""
+def ipa_to_arpabet(word: str) -> list[tuple[str, str]]:
+    """ARPAbet phones nearest to an IPA word, to align any language with English models.
+
+    Each comes with what it stands for: the IPA letters, or '' where several phones spell one sound.
+    """
     text = _plain(word, _IPA)
-    phones: list[str] = []
+    phones: list[tuple[str, str]] = []
     at = 0
     while at < len(text):
         pair = _IPA_PAIRS_TO_ARPABET.get(text[at : at + 2])
-        phones += (pair or _IPA_TO_ARPABET.get(text[at], "")).split()
-        at += 2 if pair else 1
+        letters = text[at : at + 2] if pair else text[at]
+        spelt = (pair or _IPA_TO_ARPABET.get(letters, "")).split()
+        phones += [(phone, letters if len(spelt) == 1 else "") for phone in spelt]
+        at += len(letters)
     return phones

@@ -21,12 +21,17 @@ SILENT = ("SIL", "+NSN+", "+SPN+", "<sil>")
 
 @dataclass(frozen=True)
 class AlignedPhone:
-    """One phone: ARPAbet name ('' is silence), seconds, acoustic score per frame."""
+    """One phone: ARPAbet name ('' is silence), seconds, acoustic score per frame.
+
+    `ipa` is what it stands for in another language than English, whose lips may differ: a French r
+    is not rounded, its "eu" is. Where several phones spell one sound, it is ''.
+    """
 
     label: str
     start: float
     stop: float
     score: float
+    ipa: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def words_of(text: str) -> list[str]:
 
 
 @functools.lru_cache(maxsize=100_000)
-def _espeak_phones(word: str, voice: str) -> tuple[str, ...]:
+def _espeak_phones(word: str, voice: str) -> tuple[tuple[str, str], ...]:
     said = subprocess.run(
         ["espeak-ng", "-q", "--ipa", "-v", voice, word], capture_output=True, text=True, check=False
     )
@@ -66,7 +71,7 @@ class Aligner:
             hmm=f"{models}/en-us/en-us", dict=f"{models}/en-us/cmudict-en-us.dict", lm=None,
             loglevel="FATAL", samprate=16000, beam=1e-60, wbeam=1e-40, pbeam=1e-60,
         )  # fmt: skip
-        self._added: set[str] = set()
+        self._spelt: dict[str, tuple[str, ...]] = {}
 
     def _entry(self, word: str) -> str | None:
         """The dictionary's name for a word, added from espeak-ng's spelling if need be."""
@@ -77,11 +82,17 @@ class Aligner:
         phones = _espeak_phones(word, self.voice)
         if not phones:
             return None
-        name = "said_" + "_".join(phones)
-        if name not in self._added:
-            self.decoder.add_word(name, " ".join(phones), True)
-            self._added.add(name)
+        arpabet = [phone for phone, _ in phones]
+        name = "said_" + "_".join(phone + ipa for phone, ipa in phones)
+        if name not in self._spelt:
+            self.decoder.add_word(name, " ".join(arpabet), True)
+            self._spelt[name] = tuple(ipa for _, ipa in phones)
         return name
+
+    def _ipa(self, word: str, count: int) -> tuple[str, ...]:
+        """What the phones of a word stand for; a dictionary's word says it itself."""
+        nothing = ("",) * count
+        return nothing if self.english else self._spelt.get(word, nothing)
 
     def words(self, samples: NDArray[np.float32], text: str) -> list[AlignedWord] | None:
         """Words with their times, in order; None where text and sound do not fit.
@@ -129,9 +140,11 @@ class Aligner:
                 phone.start / 100,
                 (phone.start + phone.duration) / 100,
                 phone.score / max(1, phone.duration),
+                ipa,
             )
             for word in alignment
-            for phone in word
+            for phones in [list(word)]
+            for phone, ipa in zip(phones, self._ipa(word.name, len(phones)), strict=True)
         ]
 
     def _decode(self, data: bytes) -> None:

@@ -91,7 +91,7 @@ def _utterance(
     samples: NDArray[np.float32], phones: Sequence[AlignedPhone],
     source: str, voice: str, language: str, text: str,
 ) -> Utterance:  # fmt: skip
-    spans = [("ARPA:" + p.label if p.label else "", p.start, p.stop) for p in phones]
+    spans = [(p.ipa or ("ARPA:" + p.label if p.label else ""), p.start, p.stop) for p in phones]
     return Utterance(samples, spans, source, voice, language, text)
 
 

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from liveact_cli.mini.visemes import viseme_of_arpabet, viseme_of_ipa
+from liveact_cli.training import align
 from liveact_cli.training.align import Aligner, words_of
 from liveact_cli.training.synthesise import trim_to_sound
 
@@ -38,6 +39,27 @@ def test_bilabials_of_a_synthetic_voice_are_found_in_time(aligner: Aligner) -> N
     starts = np.array(ours)[:, 0] - np.array(known)[:, 0]
     assert np.abs(starts).max() < 0.06
     assert abs(np.median(starts)) < 0.03
+
+
+def test_other_languages_keep_the_sounds_that_english_phones_stand_for(
+    aligner: Aligner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, words, _ = synthetic()
+
+    def spelt(word: str, voice: str) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (phone, "ʁ" if phone == "R" else "")
+            for phone in aligner.decoder.lookup_word(word).split()
+        )
+
+    monkeypatch.setattr(align, "_espeak_phones", spelt)
+    monkeypatch.setattr(align.shutil, "which", lambda name: name)
+    found = Aligner("fr").align(samples, words)
+    assert found is not None
+    assert {(p.label, p.ipa) for p in found if p.label == "R" or p.ipa} == {("R", "ʁ")}
+    english = aligner.align(samples, words)
+    assert english is not None
+    assert not any(p.ipa for p in english)
 
 
 def test_phones_are_in_order_and_inside_the_recording(aligner: Aligner) -> None:
