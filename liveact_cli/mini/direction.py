@@ -22,6 +22,7 @@ from torch import Tensor
 from liveact_cli.core.geometry import ChunkSpan
 from liveact_cli.mini.codec import STRIDE, MotionCodec
 from liveact_cli.mini.decoder import LOW, SCRIPTED_HIGH, MotionDecoder
+from liveact_cli.mini.lips import meet_lips_told, spare_lips
 from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_FPS, NUM_CHANNELS
 from liveact_cli.mini.performer.direction import sampled_frames
 from liveact_cli.mini.performer.expression import (
@@ -66,17 +67,6 @@ BLINK_CHANNELS: Final = [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkR
 BLINK_RISE: Final = 0.2
 BLINK_FRAMES: Final = 14
 """Lids that stay down for longer are not blinking."""
-PARTING_CHANNELS: Final = [
-    CHANNEL_INDEX[name] for name in ("mouthUpperUp", "mouthLowerDown", "mouthFunnel")
-]
-JAW: Final = CHANNEL_INDEX["jawOpen"]
-CORNER_CHANNELS: Final = slice(
-    CHANNEL_INDEX["mouthSmileLeft"], CHANNEL_INDEX["mouthFrownRight"] + 1
-)
-ROLLED: Final = 0.6
-"""`mouthRollLower` of a lip that touches the teeth."""
-SPARED: Final = 0.55
-"""Share of a smile or frown that rounded lips take back, as the performer does."""
 _PHASES: Final = np.arange(0.0, 1.0, 1 / 256)
 
 
@@ -154,13 +144,17 @@ class MiniDirection:
             return motion
         stop = start + len(motion)
         change = self.wanted(start, stop) - self.asked(start, stop)
-        _spare_lips(change, motion)
+        spare_lips(change, motion)
         changed = motion + change
         idle = self.script.idle
         if idle.head != 1.0:
             changed[:, HEAD_CHANNELS] += (idle.head - 1.0) * motion[:, HEAD_CHANNELS]
         if idle.blink < 1.0:
             _drop_blinks(changed, idle.blink, start)
+        told = self._emotions(self.script, start, stop)
+        levels = [level for word, level in told.items() if word != "neutral"]
+        if levels:
+            meet_lips_told(changed, np.max(levels, axis=0))
         return np.clip(changed, LOW, SCRIPTED_HIGH).astype(np.float32)
 
     def wanted(self, start: int, stop: int) -> "NDArray[np.float64]":
@@ -303,21 +297,6 @@ def _by_latent(
     samples = np.maximum(0, STRIDE * latents - STRIDE // 2 + 1)
     first = int(samples[0])
     return told(first, int(samples[-1]) + 1)[samples - first]
-
-
-def _spare_lips(change: "NDArray[np.float64]", motion: "NDArray[np.float32]") -> None:
-    """Hold back in place what would part lips that speech closes or lays on the teeth, or widen
-    those that it rounds.
-    """
-    closed = motion[:, CHANNEL_INDEX["mouthClose"]]
-    touching = np.minimum(1.0, motion[:, CHANNEL_INDEX["mouthRollLower"]] / ROLLED)
-    room = ((1.0 - closed) * (1.0 - 0.85 * touching))[:, None]
-    parting = change[:, PARTING_CHANNELS]
-    change[:, PARTING_CHANNELS] = np.where(parting > 0.0, parting * room, parting)
-    jaw = change[:, JAW]
-    change[:, JAW] = np.where(jaw > 0.0, jaw * (1.0 - 0.85 * touching), jaw)
-    rounded = motion[:, [CHANNEL_INDEX["mouthPucker"], CHANNEL_INDEX["mouthFunnel"]]].max(axis=1)
-    change[:, CORNER_CHANNELS] *= 1.0 - SPARED * np.clip(rounded, 0.0, 1.0)[:, None]
 
 
 def _drop_blinks(motion: "NDArray[np.float64]", share: float, start: int) -> None:

@@ -11,7 +11,13 @@ from liveact_cli.core.geometry import ChunkPlan, MemoryPolicy
 from liveact_cli.mini.codec import MotionCodec, latent_frames
 from liveact_cli.mini.decoder import MotionDecoder
 from liveact_cli.mini.direction import DirectedMotionDecoder, MiniDirection, pieces
-from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_CHANNELS, NUM_CHANNELS, motion_vector
+from liveact_cli.mini.motion import (
+    CHANNEL_INDEX,
+    MOTION_CHANNELS,
+    NUM_CHANNELS,
+    lip_aperture,
+    motion_vector,
+)
 from liveact_cli.mini.performer.direction import Cue, Direction
 from liveact_cli.mini.performer.expression import (
     MANNERS,
@@ -176,6 +182,21 @@ def test_a_prompt_names_the_emotion_underneath() -> None:
     assert (track[:, WORD_INDEX["sad"]] == 1.0).all()
     track = told(directed(script_of("prompt: A very sad man.\nemotion: calm")))
     assert (track[:, WORD_INDEX["sad"]] == 0.0).all()
+
+
+@pytest.mark.parametrize("emotion", ["happy", "surprised", "afraid"])
+def test_lips_that_speech_almost_closes_meet_under_an_emotion(emotion: str) -> None:
+    half = motion_vector(jawOpen=0.22, mouthClose=0.45, mouthLowerDown=0.1, mouthUpperUp=0.1)
+    touch = motion_vector(jawOpen=0.22, mouthRollLower=0.5, mouthLowerDown=0.1)
+    spoken = motion_vector(jawOpen=0.4, mouthClose=0.1, mouthRollLower=0.05)
+    motion = np.stack([half, touch, spoken] * 20)
+    told = directed(script_of(f"emotion: {emotion}")).apply(motion, 0)
+    apart = lip_aperture(told).reshape(20, 3)
+    assert apart[:, 0].max() < 0.02
+    assert apart[:, 1].max() < 0.16 < apart[:, 2].min()
+    assert told[1::3, CHANNEL_INDEX["mouthRollLower"]].min() >= 0.6
+    acting = directed(script_of("timeline: [{at: 0, for: 5, action: nod}]")).apply(motion, 0)
+    np.testing.assert_array_equal(lip_aperture(acting), lip_aperture(motion))
 
 
 def test_blocks_do_not_matter() -> None:
