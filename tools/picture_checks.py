@@ -82,12 +82,14 @@ class Checked:
 def turns(renderer: FaceRenderer, fit: FaceFit) -> tuple[float, ...]:
     """Return measured per commanded degree for both directions of yaw, pitch and roll."""
     marks, mesh = renderer.head.landmarks, fit.canonical
-    rest = measured_angles(renderer.render(motion_vector()), marks, mesh)
+    still = renderer.render(motion_vector())
     ratios = []
     for channel, axis, degrees in TURNS:
+        passes = 2 if channel == "roll" else 1
+        rest = measured_angles(still, marks, mesh, passes)
         for sign in (1.0, -1.0):
             frame = renderer.render(motion_vector({channel: sign * degrees}))
-            angle = measured_angles(frame, marks, mesh)[axis] - rest[axis]
+            angle = measured_angles(frame, marks, mesh, passes)[axis] - rest[axis]
             ratios.append(angle / (sign * degrees))
     return tuple(ratios)
 

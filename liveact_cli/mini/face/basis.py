@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_array, eye_array
-from scipy.sparse.linalg import splu
 
 from liveact_cli.mini.face.canonical import NUM_MESH, CanonicalMesh
 from liveact_cli.mini.face.geometry import Array
+from liveact_cli.mini.face.membrane import Membrane
 from liveact_cli.mini.face.topology import (
     CHEEKS_LEFT,
     CHEEKS_RIGHT,
@@ -39,8 +38,9 @@ JAW_ANGLE = 0.21
 """How far the mandible turns at jawOpen 1, in radians."""
 _STILL_OUTER = (234, 454, 93, 323, 132, 361)
 _LOWER_FACE = (152, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 172, 397, 58, 288)
-_UNDER_GLASSES = 0.45
+_UNDER_GLASSES = 0.55
 """Brows rise only this much above a frame: the skin between them has no picture of its own."""
+_LARGEST_EYE_CM = 1.8
 _CHIN_SKIN = (175, 199, 171, 396)
 _JAW_SKIN = {
     **dict.fromkeys(
@@ -71,14 +71,21 @@ def _zero(indices: Iterable[int]) -> Offsets:
 class BasisBuilder:
     """Makes the basis for one person's shape `[468, 3]` in the head frame.
 
-    With `glasses`, nothing moves under the frame: brows rise above it, creases stay.
+    With `glasses`, nothing moves under the frame: brows rise above it, creases stay. The lids of
+    `lined_eyes` take the line around the eye along.
     """
 
-    def __init__(self, canonical: CanonicalMesh, shape: Array, glasses: bool = False) -> None:
+    def __init__(
+        self,
+        canonical: CanonicalMesh,
+        shape: Array,
+        glasses: bool = False,
+        lined_eyes: bool = False,
+    ) -> None:
         self._rest = canonical.vertices
-        self._stiffness = _stiffness(canonical)
+        self._fill = Membrane(canonical).fill
         self._shape = shape
-        self._glasses = glasses
+        self._glasses, self._lined_eyes = glasses, lined_eyes
         self.closed = np.zeros((NUM_MESH, 3))
         self._eyes = _zero(i for eye in EYES for i in eye.loop)
         self._nose = _zero(NOSE)
@@ -110,18 +117,6 @@ class BasisBuilder:
         return Basis(tuple(table), np.stack(list(table.values())), self.closed)
 
     # --- helpers
-
-    def _fill(self, fixed: Offsets) -> Array:
-        """Return offsets `[468, 3]` that keep `fixed` and bend least in between."""
-        index = np.array(sorted(fixed))
-        values = np.array([fixed[i] for i in index.tolist()], np.float64)
-        free = np.setdiff1d(np.arange(NUM_MESH), index)
-        offsets = np.zeros((NUM_MESH, 3))
-        offsets[index] = values
-        rows = self._stiffness[free]
-        # A sparse factorisation is the same on every machine; dense solvers depend on threads.
-        offsets[free] = splu(rows[:, free]).solve(-(rows[:, index] @ values))
-        return offsets
 
     def _across(self, vertex: int) -> float:
         x = (self._closed_shape[vertex, 0] - self._mouth_x) / self.half_width
@@ -292,7 +287,8 @@ class BasisBuilder:
             def frown(
                 _k: int, _s: float, x: float, sign: float = sign
             ) -> tuple[float, float, float]:
-                return 0.0, 0.5 * abs(x) ** 2.2 * side(x, sign), 0.0
+                u, own = abs(x), side(x, sign)
+                return sign * 0.12 * u**1.3 * own, 0.5 * u**2.2 * own, 0.0
 
             table[f"mouthSmile{name}"] = self._lips(smile, _zygomatic(sign))
             table[f"mouthStretch{name}"] = self._lips(stretch)
@@ -304,7 +300,7 @@ class BasisBuilder:
     def _upper_face(self) -> dict[str, Array]:
         table = {}
         lips = _zero(UPPER_ROWS[3] + LOWER_ROWS[3])
-        calm = {**self._eyes, **self._nose, **lips, **self._framed()}
+        calm = {**self._eyes, **self._nose, **lips, **self._framed(), **self._lines()}
         top = _zero((10, 338, 109, 297, 67))
         freedom = _UNDER_GLASSES if self._glasses else 1.0
         for sign, name, brow in ((1.0, "Left", LEFT_BROW), (-1.0, "Right", RIGHT_BROW)):
@@ -323,9 +319,10 @@ class BasisBuilder:
             cheeks = CHEEKS_LEFT if sign > 0 else CHEEKS_RIGHT
             squint: Offsets = dict.fromkeys(cheeks, (0.0, -0.3, -0.1))
             eye = LEFT_EYE if sign > 0 else EYES[0]
-            for low, up in zip(eye.lower, eye.upper, strict=True):
-                rise = 0.16 * (self._shape[up] - self._shape[low])
-                squint[low] = (0.0, float(rise[1]), 0.0)
+            for low, up, under in zip(eye.lower, eye.upper, eye.under, strict=True):
+                squint[low] = (0.0, -0.16 * self._opening(up, low), 0.0)
+                if self._lined_eyes:
+                    squint[under] = squint[low]
             table[f"cheekSquint{name}"] = self._fill({**calm, **squint})
             table[f"eyeBlink{name}"] = self._blink(eye, brow)
         inner: Offsets = {}
@@ -344,11 +341,15 @@ class BasisBuilder:
             **_zero(eye.corners),
             **_zero(UPPER_ROWS[3] + LOWER_ROWS[3]),
         }
-        for up, low, crease in zip(eye.upper, eye.lower, eye.crease, strict=True):
+        if self._lined_eyes:
+            fixed |= _zero(eye.over)
+        for up, low, crease, under in zip(eye.upper, eye.lower, eye.crease, eye.under, strict=True):
             gap = self._shape[low] - self._shape[up]
-            fixed[up] = tuple(0.95 * gap + (0.0, 0.01, -0.25))
+            fixed[up] = tuple((1.0 if self._lined_eyes else 0.95) * gap + (0.0, 0.01, -0.25))
             fixed[low] = tuple(-0.07 * gap)
             fixed[crease] = tuple(0.34 * gap + (0.0, 0.0, -0.1))
+            if self._lined_eyes:
+                fixed[crease], fixed[under] = fixed[up], fixed[low]
         return self._fill(fixed | self._framed())
 
     def _framed(self) -> Offsets:
@@ -357,15 +358,30 @@ class BasisBuilder:
             return {}
         return _zero([*FRAME_BROWS, *(v for eye in EYES for v in (*eye.crease, *eye.bags))])
 
+    def _lines(self) -> Offsets:
+        """Return the vertices around the line of a drawn eye, which does not follow the brow."""
+        if not self._lined_eyes:
+            return {}
+        return _zero(v for eye in EYES for v in (*eye.crease, *eye.over, *eye.under))
+
+    def _opening(self, up: int, low: int) -> float:
+        """Return how far lids are apart that are moved by a share of it; the eyes of drawings are
+        larger than what is moved around them.
+        """
+        return float(min(self._shape[low, 1] - self._shape[up, 1], _LARGEST_EYE_CM))
+
     def _eye_wide(self) -> Array:
         fixed = {**self._nose, **_zero(UPPER_ROWS[3] + LOWER_ROWS[3])}
         for eye in EYES:
             fixed |= _zero(eye.corners)
-            for up, low, crease in zip(eye.upper, eye.lower, eye.crease, strict=True):
-                height = float(self._shape[low, 1] - self._shape[up, 1])
+            rows = zip(eye.upper, eye.lower, eye.crease, eye.under, strict=True)
+            for up, low, crease, under in rows:
+                height = self._opening(up, low)
                 fixed[up] = (0.0, -0.22 * height, 0.0)
                 fixed[low] = (0.0, 0.05 * height, 0.0)
                 fixed[crease] = (0.0, -0.14 * height, 0.0)
+                if self._lined_eyes:
+                    fixed[crease], fixed[under] = fixed[up], fixed[low]
         return self._fill(fixed | self._framed())
 
     def _nose_sneer(self) -> Array:
@@ -404,16 +420,3 @@ def _zygomatic(sign: float) -> Offsets:
         low: (sign * 0.30, -0.36, -0.06),
         wing: (sign * 0.08, -0.05, 0.0),
     }
-
-
-def _stiffness(mesh: CanonicalMesh) -> "csc_array":
-    """Membrane plus thin-plate energy on the uniform graph Laplacian of the mesh."""
-    adjacency = np.zeros((NUM_MESH, NUM_MESH))
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        i, j = mesh.triangles[:, a], mesh.triangles[:, b]
-        adjacency[i, j] = adjacency[j, i] = 1
-    degree = np.maximum(adjacency.sum(1), 1)
-    laplacian = csc_array(np.eye(NUM_MESH) - adjacency / degree[:, None])
-    plate = laplacian @ laplacian
-    energy = laplacian.T @ laplacian + 0.15 * plate.T @ plate
-    return csc_array(energy + 1e-9 * eye_array(NUM_MESH))

@@ -15,6 +15,7 @@ from liveact_cli.mini.face.nets import RGB
 from liveact_cli.mini.motion import motion_vector
 
 Render = Callable[[NDArray[np.float32]], RGB]
+Place = Callable[[NDArray[np.float32]], Array]
 
 _LARGEST, _SMALLEST = 1.8, 0.7
 # Where gains are measured, in degrees; a turn is not quite linear.
@@ -35,24 +36,35 @@ class HeadGain:
         return yaw * self.yaw[yaw > 0.0], pitch * self.pitch[pitch > 0.0]
 
 
-def measure_gain(render: Render, landmarks: Array, canonical: CanonicalMesh) -> HeadGain:
+def measure_gain(
+    render: Render, place: Place, landmarks: Array, canonical: CanonicalMesh
+) -> HeadGain:
     """Return the gain that makes commanded yaw and pitch those that are measured.
 
-    `render` draws motion without gain; `landmarks` `[478, 3]` are those of the resting frame. A
-    flat relief, hair and the landmark net itself make turns look smaller than they are, and a head
-    that is turned in the picture already turns less to one side than to the other.
+    `render` draws motion without gain, `place` returns its mesh `[468, 3]`; `landmarks` `[478, 3]`
+    are those of the resting frame. A flat relief, hair and the landmark net itself make turns look
+    smaller than they are, and a head that is turned in the picture already turns less to one side
+    than to the other. On a drawing that the net cannot follow, the mesh turns as commanded.
     """
 
-    def angles(precise: bool = True, **pose: float) -> Array:
-        face = _found(render(motion_vector(pose)), landmarks, precise)
-        return np.array(head_pose_of(canonical, face.points))
+    def seen(motion: NDArray[np.float32], precise: bool) -> Array:
+        return np.array(head_pose_of(canonical, _found(render(motion), landmarks, precise).points))
 
-    rest = angles()
+    def placed(motion: NDArray[np.float32], _precise: bool) -> Array:
+        return np.array(head_pose_of(canonical, place(motion)))
+
+    gain = _gain(seen)
+    return gain if max(*gain.yaw, *gain.pitch) < _LARGEST else _gain(placed)
+
+
+def _gain(angles: Callable[[NDArray[np.float32], bool], Array]) -> HeadGain:
+    rest = angles(motion_vector(), True)
 
     def gain(channel: str, axis: int, degrees: float) -> float:
         found = 1.0
         for precise in (False, True):
-            seen = (angles(precise, **{channel: found * degrees}) - rest)[axis] / degrees
+            turned = angles(motion_vector({channel: found * degrees}), precise)
+            seen = (turned - rest)[axis] / degrees
             found = float(np.clip(found / max(seen, 0.1), _SMALLEST, _LARGEST))
         return found
 
@@ -73,13 +85,14 @@ def lids_close(render: Render, landmarks: Array) -> bool:
 
 
 def measured_angles(
-    frame: RGB, landmarks: Array, canonical: CanonicalMesh
+    frame: RGB, landmarks: Array, canonical: CanonicalMesh, passes: int = 1
 ) -> tuple[float, float, float]:
     """Return (yaw, pitch, roll) in degrees as landmarks find them on a frame.
 
-    `landmarks` `[478, 3]` are those of the resting frame: the face is looked for around them.
+    `landmarks` `[478, 3]` are those of the resting frame: the face is looked for around them. It
+    takes a second pass to look at a rolled head upright.
     """
-    return head_pose_of(canonical, _found(frame, landmarks).points)
+    return head_pose_of(canonical, _found(frame, landmarks, passes=passes).points)
 
 
 def region_of(landmarks: Array) -> Region:
@@ -90,7 +103,7 @@ def region_of(landmarks: Array) -> Region:
     return Region(float(x), float(y), side, float(np.arctan2(eyes[1], eyes[0])))
 
 
-def _found(frame: RGB, landmarks: Array, precise: bool = True) -> Landmarks:
+def _found(frame: RGB, landmarks: Array, precise: bool = True, passes: int = 1) -> Landmarks:
     landmarker = face_landmarker()
-    face = landmarker.track(frame, region_of(landmarks))
+    face = landmarker.track(frame, region_of(landmarks), passes)
     return landmarker.refine(frame, face) if precise else face

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from liveact_cli.mini.face.calibrate import HeadGain
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.mesh import HeadPose
-from liveact_cli.mini.motion import CHANNEL_INDEX, lip_aperture
+from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_CHANNELS, SIDED, lip_aperture
 
 # How much of a picture's own smile a resting face keeps.
 _KEPT_SMILE = 0.75
@@ -18,6 +18,13 @@ _LID_WITH_GAZE = 0.32
 # How much of its curve the seam of rounded lips loses; the aperture of lips that are well apart.
 _STRAIGHT = 0.85
 _PARTED = 0.2
+_TURNED_AWAY = 12.0
+"""Degrees of a head's own yaw from which one side of the face is hardly seen."""
+_SWAPPED = {
+    f"{name}{side}": f"{name}{other}"
+    for name in SIDED
+    for side, other in (("Left", "Right"), ("Right", "Left"))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +41,21 @@ class Gesture:
 
 
 class Controls:
-    """Turns motion channels into basis coefficients for one person."""
+    """Turns motion channels into basis coefficients for one person.
 
-    def __init__(self, names: tuple[str, ...], blendshapes: dict[str, float]) -> None:
+    What a face does on one side it does on the side that is seen: motion means its left one, which
+    a head whose own `yaw` (degrees) is large turns away.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], blendshapes: dict[str, float], yaw: float = 0.0
+    ) -> None:
         self._place = {name: i for i, name in enumerate(names)}
         self._channels = [
             (i, CHANNEL_INDEX[name]) for i, name in enumerate(names) if name in CHANNEL_INDEX
         ]
+        self.mirrored = yaw > _TURNED_AWAY
+        self._order = [CHANNEL_INDEX[_SWAPPED.get(name, name)] for name in MOTION_CHANNELS]
         self.gain = HeadGain()
         self.blinks = True
         smile = (blendshapes["mouthSmileLeft"] + blendshapes["mouthSmileRight"]) / 2
@@ -50,6 +65,7 @@ class Controls:
 
     def gesture(self, motion: NDArray[np.float32]) -> Gesture:
         """Return the gesture of motion `[NUM_CHANNELS]`, signs and units as in `mini.motion`."""
+        motion = motion[self._order] if self.mirrored else motion
         value = {name: float(motion[i]) for name, i in CHANNEL_INDEX.items()}
         coefficients = np.zeros(len(self._place))
         for to, channel in self._channels:

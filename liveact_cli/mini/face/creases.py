@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from liveact_cli.mini.face.drawings import drawn
 from liveact_cli.mini.face.folds import MIDDLE, ROOT, SIDED, Crease
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.nets import RGB
@@ -62,7 +63,7 @@ class Creases:
         self._blur = max(0.7, softness) / head.scale
         self._head = head
         mirror = _mirrored(head)
-        skin = self._skin(picture) * np.float32(1.0 - _drawn(head, picture))
+        skin = self._skin(picture) * np.float32(1.0 - drawn(picture, head.landmarks))
         found: dict[str, Float] = {}
         for crease in SIDED:
             for side, other, sign in (("Right", None, -1.0), ("Left", mirror, 1.0)):
@@ -251,18 +252,6 @@ def _cut(index: int, light: Float) -> _Folds:
     top, left = int(rows[0]), int(columns[0])
     part = faint[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
     return _Folds(index, left, top, np.ascontiguousarray(part))
-
-
-def _drawn(head: "HeadModel", picture: RGB) -> float:
-    """Return 1 for a drawing in flat colours, on which soft shade looks like dirt, else 0."""
-    low, high = head.landmarks[[234, 454, 9, 152], :2].min(0), head.landmarks[:, :2].max(0)
-    x0, y0 = np.clip(np.floor(low), 0, [head.width - 3, head.height - 3]).astype(int)
-    x1, y1 = np.ceil(high).astype(int)
-    grey = cv2.cvtColor(np.ascontiguousarray(picture[y0:y1, x0:x1]), cv2.COLOR_RGB2GRAY)
-    block = np.ones((3, 3), np.uint8)
-    flat = cv2.subtract(cv2.dilate(grey, block), cv2.erode(grey, block)) <= 1
-    # Of the test portraits, photographs and paintings have 0 to 0.12, drawings 0.57 and more.
-    return float(smoothstep((flat.mean() - 0.25) / 0.2))
 
 
 def _cheeks(head: "HeadModel", picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -99,18 +99,21 @@ def paint_eyeball(
                 canvas[y, x, c] = np.uint8(top + (low - top) * fy + np.float32(0.5))
 
 
-def complete_eyes(head: HeadModel, picture: RGB) -> RGB:
-    """Return the picture with each eyeball continued under its lids, for wide eyes and gaze."""
+def complete_eyes(head: HeadModel, picture: RGB, lined: bool = False) -> RGB:
+    """Return the picture with each eyeball continued under its lids, for wide eyes and gaze.
+
+    The iris of a drawn eye, which a line surrounds (`lined`), is all there.
+    """
     completed = picture.copy()
     for eye in EYES:
         loop = head.landmarks[list(eye.loop), :2]
         iris = head.landmarks[list(eye.iris), :2]
         radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
-        _complete_one(completed, loop, iris[0], radius)
+        _complete_one(completed, loop, iris[0], radius, lined)
     return completed
 
 
-def _complete_one(picture: RGB, loop: Array, centre: Array, radius: float) -> None:
+def _complete_one(picture: RGB, loop: Array, centre: Array, radius: float, lined: bool) -> None:
     pad = max(4.0, 0.9 * radius)
     low = np.maximum(np.floor(loop.min(0) - pad), 0).astype(int)
     high = np.minimum(np.ceil(loop.max(0) + pad) + 1, [picture.shape[1], picture.shape[0]]).astype(
@@ -123,10 +126,13 @@ def _complete_one(picture: RGB, loop: Array, centre: Array, radius: float) -> No
     cv2.fillPoly(opening, [np.round((loop - low) * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
     # Lids throw their shadow and lashes onto the rim: leave it out.
     rim = max(1, round(0.12 * radius))
-    inner = cv2.erode(opening, np.ones((2 * rim + 1, 1), np.uint8))
+    inner = cv2.erode(opening, np.ones((2 * rim + 1, 2 * rim + 1 if lined else 1), np.uint8))
     if np.count_nonzero(inner) < 6:
         return
     filled = cv2.inpaint(roi, 255 - inner, 3, cv2.INPAINT_TELEA)
+    if lined:
+        roi[:] = filled
+        return
     # The iris is round: what a lid hides above looks like what is seen at its sides and below.
     y, x = np.mgrid[low[1] : high[1], low[0] : high[0]].astype(np.float32)
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])

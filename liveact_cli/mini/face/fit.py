@@ -7,6 +7,7 @@ import numpy as np
 
 from liveact_cli.core.errors import MediaError
 from liveact_cli.mini.face.canonical import NUM_MESH, CanonicalMesh
+from liveact_cli.mini.face.drawings import on_the_lines
 from liveact_cli.mini.face.geometry import Array, head_angles, similarity
 from liveact_cli.mini.face.glasses import wears_glasses
 from liveact_cli.mini.face.landmarker import FaceLandmarker
@@ -31,7 +32,7 @@ class FaceFit:
 
     `landmarks` `[478, 3]`; `scale` (px per cm), `rotation` and `translation` place the head frame;
     `shape` `[468, 3]` is the person's mesh in the head frame (cm); `blendshapes` is the picture's
-    own expression.
+    own expression. `lined_eyes` of a drawing are surrounded by a line that moves with the lids.
     """
 
     image: RGB
@@ -43,6 +44,7 @@ class FaceFit:
     blendshapes: dict[str, float]
     canonical: CanonicalMesh
     glasses: bool
+    lined_eyes: bool
     box: Box
     confidence: float
     index: int
@@ -99,10 +101,11 @@ def fit_face(image: RGB, face: int | None = None) -> FaceFit:
         )
     found = landmarker.refine(image, faces[index])
     scale, rotation, translation = landmarker.head_pose(found)
-    shape = _head_frame(found.points[:NUM_MESH], scale, rotation, translation)
+    lined = on_the_lines(image, found.points, scale, landmarker.canonical)
+    shape = _head_frame(lined.landmarks[:NUM_MESH], scale, rotation, translation)
     fit = FaceFit(
         image=image,
-        landmarks=found.points,
+        landmarks=lined.landmarks,
         scale=scale,
         rotation=rotation,
         translation=translation,
@@ -110,6 +113,7 @@ def fit_face(image: RGB, face: int | None = None) -> FaceFit:
         blendshapes=landmarker.blendshapes(found),
         canonical=landmarker.canonical,
         glasses=wears_glasses(image, shape, scale, rotation, translation),
+        lined_eyes=lined.eyes,
         box=found.box,
         confidence=found.confidence,
         index=index,
@@ -117,7 +121,7 @@ def fit_face(image: RGB, face: int | None = None) -> FaceFit:
         warnings=(),
     )
     if not fit.mouth_open:
-        fit = _with_closed_seam(fit)
+        fit = _with_closed_seam(fit, snap=not lined.lips)
     return replace(fit, warnings=_warnings(fit))
 
 
@@ -153,11 +157,13 @@ def _head_frame(points: Array, scale: float, rotation: Array, translation: Array
     return np.asarray((points - translation) @ rotation / scale)
 
 
-def _with_closed_seam(fit: FaceFit) -> FaceFit:
-    """Move both inner lip edges onto the dark line between the lips, so that they part there."""
+def _with_closed_seam(fit: FaceFit, snap: bool) -> FaceFit:
+    """Move both inner lip edges onto one line, the dark one by `snap`, so that they part there."""
     landmarks = fit.landmarks.copy()
-    seam = snap_lip_seam(fit.image, landmarks, fit.scale)
     upper, lower = list(UPPER_INNER), list(LOWER_INNER)
+    seam = (landmarks[upper, :2] + landmarks[lower, :2]) / 2
+    if snap:
+        seam = snap_lip_seam(fit.image, landmarks, fit.scale)
     landmarks[upper, :2] = landmarks[lower, :2] = seam
     landmarks[upper, 2] = landmarks[lower, 2] = (landmarks[upper, 2] + landmarks[lower, 2]) / 2
     shape = _head_frame(landmarks[:NUM_MESH], fit.scale, fit.rotation, fit.translation)

@@ -36,8 +36,8 @@ _LARGEST_MOVE_CM = 2.5
 
 _OUTLINE_CM = 2.5
 """Skin this near to the outline may be moved where a turned head folds it over."""
-_INSIDE_CM = 0.4
-"""How far inside the outline eyes and lips lie."""
+_INSIDE_CM, _INSIDE_LINES_CM = 0.4, 1.2
+"""How far inside the outline eyes and lips lie, of people and of drawings with lines."""
 _FEATURES = (
     *(v for eye in EYES for v in (*eye.loop, *eye.crease, *eye.under)),
     *(v for row in (*UPPER_ROWS, *LOWER_ROWS) for v in row),
@@ -79,7 +79,7 @@ class HeadModel:
         self.landmarks = landmarks
         self.shape = fit.shape
         self.rest_shape = fit.canonical.vertices
-        basis = BasisBuilder(fit.canonical, fit.shape, fit.glasses)
+        basis = BasisBuilder(fit.canonical, fit.shape, fit.glasses, fit.lined_eyes)
         built = basis.build()
         self.names = built.names
         self.mouth_half_width = basis.half_width
@@ -111,7 +111,8 @@ class HeadModel:
         self._face_source = matrix @ lashes.between(self.landmarks[:NUM_MESH])
         self.oval = self._refined_row(OVAL, closed_row=True)
         flat = self._face_source[:, :2]
-        flat[self.oval] = around(flat[self.oval], flat[list(_FEATURES)], _INSIDE_CM * self.scale)
+        inside = self.scale * (_INSIDE_LINES_CM if fit.lined_eyes else _INSIDE_CM)
+        flat[self.oval] = around(flat[self.oval], flat[list(_FEATURES)], inside)
         self._face_source[:, :2] = unfolded(flat, fine, self._cheek_of(flat))
 
     def _cheek_of(self, flat: Array) -> NDArray[np.bool_]:
@@ -279,12 +280,17 @@ class HeadModel:
         return placed
 
     def _moved(self, points: Array, arm: Array, pose: HeadPose) -> Array:
-        """Return the motion of points whose lever `arm` `[N, 3]` turns about the pivot."""
-        turn = head_rotation(pose.yaw, pose.pitch, pose.roll)
+        """Return the motion of points whose lever `arm` `[N, 3]` turns about the pivot.
+
+        Yaw and pitch turn the head about its own axes; roll turns what is seen, in the picture.
+        """
+        turn = head_rotation(pose.yaw, pose.pitch, 0.0)
         full = points - self.pivot
-        moved = (full + (arm @ turn.T - arm)) * (1.0 + pose.scale) - full
+        turned = (full + (arm @ turn.T - arm)) * (1.0 + pose.scale)
+        seen = self.scale * turned @ self.rotation.T
+        rolled = seen @ head_rotation(0.0, 0.0, pose.roll).T
         shift = np.array([pose.tx, pose.ty, 0.0]) * self.scale
-        return np.asarray(self.scale * moved @ self.rotation.T + shift)
+        return np.asarray(rolled - self.scale * full @ self.rotation.T + shift)
 
 
 def _gentle(relief: Array, places: Array) -> Array:

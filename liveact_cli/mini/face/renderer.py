@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from liveact_cli.mini.face.background import lay_over, separate
 from liveact_cli.mini.face.calibrate import HeadGain, lids_close, measure_gain
+from liveact_cli.mini.face.canonical import NUM_MESH
 from liveact_cli.mini.face.controls import Controls, Gesture
 from liveact_cli.mini.face.creases import Creases
 from liveact_cli.mini.face.eyes import Eyeball, complete_eyes
@@ -84,7 +85,8 @@ class FaceRenderer:
         zoom = width / crop_width
         self._still = _resample(fit.image, width, height, zoom, left, top)
         self.head = HeadModel(fit, width, height, zoom, left, top)
-        self._controls = Controls(self.head.names, fit.blendshapes)
+        self._lined_eyes = fit.lined_eyes
+        self._controls = Controls(self.head.names, fit.blendshapes, fit.angles[0])
         layers = separate(self._still, self.head.source[self.head.oval], self.head.scale)
         self.head.limit_to(layers.person[..., 3])
         self._background = layers.background
@@ -92,7 +94,7 @@ class FaceRenderer:
         self._margin = round(_MARGIN_CM * self.head.scale)
         self._person = _finer(_continued(layers.person, self._margin))
         self._texture = _finer(self._still)
-        self._eye_texture = _finer(complete_eyes(self.head, self._still))
+        self._eye_texture = _finer(complete_eyes(self.head, self._still, fit.lined_eyes))
         shown = fit.mouth_open and fit.mouth_gap * self.head.scale > _LEAST_GAP
         self._mouth = Mouth(self.head, self._still, shown)
         self._creases = Creases(self.head, self._still, self._mouth.softness, fit.glasses)
@@ -104,13 +106,20 @@ class FaceRenderer:
         self._lips = self.head.lip_edges()
         self._mouth_triangles = self._triangles_near([*self._lips[0], *self._lips[1]])
         self._make_lids()
-        self._controls.blinks = lids_close(self.render, self.head.landmarks)
-        self._controls.gain = measure_gain(self.render, self.head.landmarks, fit.canonical)
+        self._controls.blinks = fit.lined_eyes or lids_close(self.render, self.head.landmarks)
+        self._controls.gain = measure_gain(
+            self.render, self._placed_mesh, self.head.landmarks, fit.canonical
+        )
 
     @property
     def gain(self) -> HeadGain:
         """Degrees that the mesh turns per commanded one."""
         return self._controls.gain
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether what motion asks of one side is drawn on the other, which is seen better."""
+        return self._controls.mirrored
 
     def render(self, motion: NDArray[np.float32]) -> RGB:
         """Return the RGB frame `[height, width, 3]` for motion `[NUM_CHANNELS]`."""
@@ -144,6 +153,10 @@ class FaceRenderer:
         return places
 
     # --- set-up
+
+    def _placed_mesh(self, motion: NDArray[np.float32]) -> Array:
+        gesture = self._controls.gesture(motion)
+        return self.head.place(gesture.coefficients, gesture.pose)[:NUM_MESH]
 
     def _make_lids(self) -> None:
         """Paint the face with closed eyes, from which blinks take their lids."""
@@ -327,7 +340,7 @@ class FaceRenderer:
             fine, hole, patch.to_patch, gesture.pose, gesture.gaze, self._eye_texture
         )
         share = float(smoothstep((gesture.blink[index] - 0.08) / 0.42))
-        if share > 0.0:
+        if share > 0.0 and not self._lined_eyes:
             lid, bare = self._draw_patch(
                 patch, placed, self._lid_triangles[index], self._lid_texture, self._lid_source
             )

@@ -38,15 +38,16 @@ def snap_lip_seam(image: RGB, landmarks: Array, scale: float) -> Array:
     # Toward the corners the picture says little: hold on to the landmarks.
     ends = np.abs(stations / 5 - 1) ** 4
     cost = cost * (1 - ends) + 3 * ends * (shift[:, None] / shift[-1]) ** 2
-    offset = _smooth(shift[_cheapest_path(cost)])
+    offset = _smooth(shift[cheapest_path(cost, _BEND_COST)])
     at = np.interp(np.arange(11), stations, offset)
     at[[0, -1]] = 0.0
     return np.asarray(middle + at[:, None] * down)
 
 
-def _cheapest_path(cost: Array) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+def cheapest_path(cost: Array, bending: float) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+    """Return the row in each column of `cost` whose sum is least; `bending` costs steps squared."""
     steps, stations = cost.shape
-    bend = _BEND_COST * (np.arange(steps)[:, None] - np.arange(steps)) ** 2
+    bend = bending * (np.arange(steps)[:, None] - np.arange(steps)) ** 2
     total, back = cost[:, 0].copy(), np.zeros((stations, steps), np.intp)
     for j in range(1, stations):
         reach = total[None] + bend

@@ -31,7 +31,10 @@ MOUTH_CORNERS: Final = (61, 291, 76, 306, 62, 292, 78, 308)
 
 
 class Eye:
-    """One eye: lid edges without corners, the corners, the rows above and below them, the iris."""
+    """One eye: lid edges without corners, the corners, the rows above and below them, the iris.
+
+    Going away from the eye: crease and over above, under and bags below.
+    """
 
     def __init__(
         self,
@@ -39,12 +42,13 @@ class Eye:
         lower: tuple[int, ...],
         corners: tuple[int, int],
         crease: tuple[int, ...],
+        over: tuple[int, ...],
         under: tuple[int, ...],
         bags: tuple[int, ...],
         iris: tuple[int, ...],
     ) -> None:
         self.upper, self.lower, self.corners = upper, lower, corners
-        self.crease, self.under, self.bags, self.iris = crease, under, bags, iris
+        self.crease, self.over, self.under, self.bags, self.iris = crease, over, under, bags, iris
         first, last = corners
         self.loop = (first, *upper, last, *reversed(lower))
 
@@ -54,6 +58,7 @@ RIGHT_EYE: Final = Eye(
     lower=(7, 163, 144, 145, 153, 154, 155),
     corners=(33, 133),
     crease=(247, 30, 29, 27, 28, 56, 190),
+    over=(113, 225, 224, 223, 222, 221, 189),
     under=(25, 110, 24, 23, 22, 26, 112),
     bags=(226, 31, 228, 229, 230, 231, 232),
     iris=(468, 469, 470, 471, 472),
@@ -64,6 +69,7 @@ LEFT_EYE: Final = Eye(
     lower=(249, 390, 373, 374, 380, 381, 382),
     corners=(263, 362),
     crease=(467, 260, 259, 257, 258, 286, 414),
+    over=(342, 445, 444, 443, 442, 441, 413),
     under=(255, 339, 254, 253, 252, 256, 341),
     bags=(446, 261, 448, 449, 450, 451, 452),
     iris=(473, 474, 475, 476, 477),
