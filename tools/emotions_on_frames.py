@@ -61,10 +61,9 @@ SKIPPED: Final = frozenset(
         "hopper-small",
         "joconde-dark",
         "joconde-mirrored",
-        "head1",
     )
 )
-"""Portraits that show again what others do, and one that no net reads."""
+"""Portraits that show again what others do."""
 LARGEST_SHEET: Final = 380_000
 
 UNITS: Final[dict[str, tuple[str, ...]]] = {
@@ -136,6 +135,7 @@ class Pair:
     portrait: str
     units: list[tuple[str, float]]
     actions: list[tuple[str, float]]
+    mirrored: bool
 
     @property
     def units_right(self) -> bool:
@@ -147,8 +147,16 @@ class Pair:
         """Whether the landmarks' largest change is an intended one."""
         name, change = self.actions[0]
         sign = "+" if change > 0 else "-"
+        if self.mirrored:
+            name = _other_side(name)
         wanted = EMOTION_ACTIONS[self.emotion].split()
         return f"{sign}{name}" in wanted or f"{sign}{_unsided(name)}" in wanted
+
+
+def _other_side(name: str) -> str:
+    """Return what an action is called on a face that is drawn the other way round."""
+    here, there = SIDES if name.endswith(SIDES[0]) else SIDES[::-1]
+    return name.replace(here, there)
 
 
 def _unsided(name: str) -> str:
@@ -173,6 +181,7 @@ class Portrait:
         zoom = min(1.0, SIDE / min(picture.shape[:2]))
         size = default_size((round(picture.shape[1] * zoom), round(picture.shape[0] * zoom)))
         self.name, self.renderer = name, FaceRenderer(fit, *size)
+        self.mirrored = self.renderer.mirrored
 
     def look(self, motion: Floats) -> tuple[dict[str, float], dict[str, float], RGB]:
         """Return the mean units and actions over frames, and the face in the middle one."""
@@ -242,7 +251,7 @@ def compare(
         changed = joined({k: told_acts[k] - acts[k] for k in acts if "iris" not in k})
         by_size = sorted(changed.items(), key=lambda item: -abs(item[1]))
         by_growth = sorted(grown.items(), key=lambda item: -item[1])
-        pairs.append(Pair(emotion, portrait.name, by_growth, by_size))
+        pairs.append(Pair(emotion, portrait.name, by_growth, by_size, portrait.mirrored))
     return pairs, np.hstack(tiles)
 
 

@@ -61,7 +61,7 @@ MANNERS: Final[dict[str, Manner]] = {
             "browInnerUp": 1.40,
             "browDown": 0.14,
             "mouthFrown": 1.30,
-            "mouthStretch": 0.45,
+            "mouthStretch": 0.25,
             "mouthLowerDown": 0.08,
             "eyeBlink": 0.06,
         },
@@ -96,7 +96,7 @@ MANNERS: Final[dict[str, Manner]] = {
             "browInnerUp": 1.10,
             "browOuterUp": 1.20,
             "eyeWide": 1.70,
-            "jawOpen": 0.24,
+            "jawOpen": 0.36,
         },
         rest={"jawOpen": 0.18, "mouthFunnel": 0.10},
         head={"pitch": -1.4, "scale": -0.012},
@@ -165,12 +165,13 @@ MANNERS: Final[dict[str, Manner]] = {
         brows=1.0,
         laughter=1.0,
     ),
+    # AU 12 without 6, held back by 24, the head and the gaze averted (Keltner 1995)
     "embarrassed": Manner(
         face={
             "mouthSmileLeft": 0.75,
             "mouthSmileRight": 0.50,
             "browInnerUp": 0.70,
-            "cheekSquint": 0.45,
+            "cheekSquint": 0.20,
         },
         rest={"mouthPress": 0.45, "mouthRollLower": 0.25},
         head={"pitch": 3.6, "roll": 3.4, "yaw": -2.5},
@@ -210,7 +211,7 @@ MANNERS: Final[dict[str, Manner]] = {
         openness=1.12,
     ),
     "calm": Manner(
-        face={"mouthSmile": 0.50, "mouthLowerDown": 0.06, "eyeBlink": 0.16, "cheekSquint": 0.25},
+        face={"mouthSmile": 0.55, "mouthLowerDown": 0.06, "eyeBlink": 0.20, "cheekSquint": 0.30},
         sway=0.55,
         blinks=0.8,
         brows=0.5,
