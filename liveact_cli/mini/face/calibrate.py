@@ -18,6 +18,8 @@ Render = Callable[[NDArray[np.float32]], RGB]
 Place = Callable[[NDArray[np.float32]], Array]
 
 _LARGEST, _SMALLEST = 1.8, 0.7
+_LARGEST_LINED = 1.3
+"""A drawing that is turned farther than this loses the lines of its outline."""
 # Where gains are measured, in degrees; a turn is not quite linear.
 _YAW_PROBE, _PITCH_PROBE = 7.0, 5.0
 _SHUT_SCORE = 0.15
@@ -37,14 +39,15 @@ class HeadGain:
 
 
 def measure_gain(
-    render: Render, place: Place, landmarks: Array, canonical: CanonicalMesh
+    render: Render, place: Place, landmarks: Array, canonical: CanonicalMesh, lined: bool
 ) -> HeadGain:
     """Return the gain that makes commanded yaw and pitch those that are measured.
 
     `render` draws motion without gain, `place` returns its mesh `[468, 3]`; `landmarks` `[478, 3]`
     are those of the resting frame. A flat relief, hair and the landmark net itself make turns look
     smaller than they are, and a head that is turned in the picture already turns less to one side
-    than to the other. On a drawing that the net cannot follow, the mesh turns as commanded.
+    than to the other. A drawing whose eyes the net misses (`lined`) may look turned less than it is
+    turned by far: then the mesh turns as commanded.
     """
 
     def seen(motion: NDArray[np.float32], precise: bool) -> Array:
@@ -54,7 +57,8 @@ def measure_gain(
         return np.array(head_pose_of(canonical, place(motion)))
 
     gain = _gain(seen)
-    return gain if max(*gain.yaw, *gain.pitch) < _LARGEST else _gain(placed)
+    followed = not lined or max(*gain.yaw, *gain.pitch) < _LARGEST_LINED
+    return gain if followed else _gain(placed)
 
 
 def _gain(angles: Callable[[NDArray[np.float32], bool], Array]) -> HeadGain:

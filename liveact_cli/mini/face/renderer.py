@@ -108,7 +108,7 @@ class FaceRenderer:
         self._make_lids()
         self._controls.blinks = fit.lined_eyes or lids_close(self.render, self.head.landmarks)
         self._controls.gain = measure_gain(
-            self.render, self._placed_mesh, self.head.landmarks, fit.canonical
+            self.render, self._placed_mesh, self.head.landmarks, fit.canonical, fit.lined_eyes
         )
 
     @property
