@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from portraits import read_picture
 
 from liveact_cli.mini.direction import REPEATED, STRETCHED, MiniDirection
+from liveact_cli.mini.face.controls import OTHER_SIDE
 from liveact_cli.mini.face.fit import face_landmarker, fit_face
 from liveact_cli.mini.face.renderer import FaceRenderer
 from liveact_cli.mini.model import load_mini
@@ -93,7 +94,8 @@ class Watcher:
             face = landmarker.track(picture, region, passes=2)
             region = face.region
             known = as_channels(face)
-            seen.append([known.get(name, 0.0) for name in MOTION_CHANNELS])
+            names = [OTHER_SIDE.get(n, n) if self.renderer.mirrored else n for n in MOTION_CHANNELS]
+            seen.append([known.get(name, 0.0) for name in names])
         return np.array(seen)
 
     def undirected(self, seed: int, motion: Floats) -> Floats:

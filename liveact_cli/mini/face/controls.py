@@ -20,11 +20,12 @@ _STRAIGHT = 0.85
 _PARTED = 0.2
 _TURNED_AWAY = 12.0
 """Degrees of a head's own yaw from which one side of the face is hardly seen."""
-_SWAPPED = {
+OTHER_SIDE = {
     f"{name}{side}": f"{name}{other}"
     for name in SIDED
     for side, other in (("Left", "Right"), ("Right", "Left"))
 }
+"""What a sided channel is called on the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Controls:
             (i, CHANNEL_INDEX[name]) for i, name in enumerate(names) if name in CHANNEL_INDEX
         ]
         self.mirrored = yaw > _TURNED_AWAY
-        self._order = [CHANNEL_INDEX[_SWAPPED.get(name, name)] for name in MOTION_CHANNELS]
+        self._order = [CHANNEL_INDEX[OTHER_SIDE.get(name, name)] for name in MOTION_CHANNELS]
         self.gain = HeadGain()
         self.blinks = True
         smile = (blendshapes["mouthSmileLeft"] + blendshapes["mouthSmileRight"]) / 2
