@@ -1,7 +1,7 @@
 """Stage 2 of liveact-mini's transformer: three steps that look like many.
 
     python -m liveact_cli.training.distil --corpus DIR --targets DIR --rows NAME --out RUN
-        [--steps 4000] [--seed 0] [--split train] [--init OTHER/distilled.pt]
+        [--steps 4000] [--seed 0] [--split train natural] [--init OTHER/distilled.pt]
 
 The student starts from RUN/stage1.pt and learns, at each of its three noise levels, the straight
 line to where the teacher's ODE reaches the next level from the same state, except for the mouth,
@@ -26,7 +26,7 @@ from liveact_cli.mini.codec import STRIDE, MotionCodec, latent_mask, video_frame
 from liveact_cli.mini.motion import MOTION_GROUPS, group_slices
 from liveact_cli.model.schedule import Step
 from liveact_cli.model.transformer import LiveActTransformer
-from liveact_cli.training.targets import ChainData, Chains
+from liveact_cli.training.targets import ChainMix, Chains
 from liveact_cli.training.train_motion import (
     MINI_CONFIG,
     MINI_SCHEDULE,
@@ -109,7 +109,7 @@ class SeamLoss:
 
 
 def distil_loss(
-    run: Run, teacher: LiveActTransformer, data: ChainData, weights: Tensor, seams: SeamLoss
+    run: Run, teacher: LiveActTransformer, data: ChainMix, weights: Tensor, seams: SeamLoss
 ) -> dict[str, Tensor]:
     """Draw a batch, a noise level and a kind of state; return the student's loss."""
     chains = drop_conditions(data.sample(BATCH, CHAIN, run.rng), run.generator)
@@ -145,17 +145,17 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Stage 2: distillation to three steps.")
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--targets", type=Path, required=True)
+    parser.add_argument("--targets", type=Path, nargs="+", required=True)
     parser.add_argument("--rows", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", nargs="+", default=["train"])
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path, help="start the student from these weights")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = ChainData(given.corpus, given.targets, given.rows, given.split)
+    data = ChainMix(given.corpus, given.targets, given.rows, given.split)
     teacher = new_transformer(MINI_CONFIG, given.seed).eval().requires_grad_(False)
     saved = torch.load(given.out / "stage1.pt", weights_only=True)
     teacher.load_state_dict(saved["ema"])

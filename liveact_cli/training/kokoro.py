@@ -47,7 +47,7 @@ DEV_VOICES = ("af_sarah", "am_fenrir", "bf_emma", "bm_lewis")
 _ENGLISH = ("af", "am", "bf", "bm")
 LANGUAGES: list[tuple[str, str, str, float]] = [
     # espeak's voice, language of the text, first letter of Kokoro's voices, weight
-    ("en-us", "en", "a", 5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 3),
+    ("en-us", "en", "a", 5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 3.5),
     ("es", "es", "e", 0.7), ("it", "it", "i", 0.5), ("pt-br", "pt", "p", 0.5),
 ]  # fmt: skip
 

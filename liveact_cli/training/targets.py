@@ -12,6 +12,7 @@ writes, aligned with the corpus' `index.json` (offsets in frames at 25 fps):
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from liveact_cli.core.errors import UsageError
 from liveact_cli.mini.codec import STRIDE, MotionCodec, video_frames
 from liveact_cli.mini.motion import MOTION_FPS, NUM_CHANNELS
 from liveact_cli.mini.performer import Cue, Direction, action_frames, perform
@@ -163,6 +165,41 @@ class ChainData:
         rows = torch.from_numpy(self.rows[heard].astype(np.float32))
         return Chains(
             self.codec.encode(motion), torch.from_numpy(context_rows(words)), rows[:, None]
+        )
+
+
+class ChainMix:
+    """Random chains of several splits, each drawn as often as it is long."""
+
+    def __init__(
+        self, corpus: Path, targets: Sequence[Path], rows: str, splits: Sequence[str]
+    ) -> None:
+        """Open every split with its targets; the first one's codec holds for all."""
+        if len(targets) != len(splits):
+            raise UsageError(
+                f"{len(splits)} splits need as many folders of targets ({len(targets)} given)",
+                "give --targets one folder for each of --split",
+            )
+        pairs = zip(targets, splits, strict=True)
+        self.parts = [ChainData(corpus, folder, rows, split) for folder, split in pairs]
+        self.codec = self.parts[0].codec
+        for part in self.parts:
+            part.codec = self.codec
+        frames = np.array([part.frames.sum() for part in self.parts], float)
+        self.shares = frames / frames.sum()
+
+    def sample(self, batch: int, latents: int, rng: np.random.Generator) -> Chains:
+        """Draw `batch` chains of `latents` latent frames."""
+        counts = rng.multinomial(batch, self.shares)
+        drawn = [
+            part.sample(int(count), latents, rng)
+            for part, count in zip(self.parts, counts, strict=True)
+            if count
+        ]
+        return Chains(
+            torch.cat([chains.latent for chains in drawn]),
+            torch.cat([chains.context for chains in drawn]),
+            torch.cat([chains.rows for chains in drawn]),
         )
 
 

@@ -339,8 +339,10 @@ def write_rows(corpus: Path, weights: Path, name: str) -> None:
     """rows-<name>.npy beside every split's mels."""
     torch.set_num_threads(1)
     net, _ = load_net(weights)
-    for split in ("dev", "test", "train"):
+    for split in ("dev", "test", *TRAINING):
         folder = corpus / "streams" / split
+        if not (folder / "index.json").exists():
+            continue
         streams = load_streams(corpus, split)
         total = sum(stream.frames for stream in streams)
         partial = folder / f"rows-{name}.partial.npy"

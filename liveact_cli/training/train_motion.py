@@ -1,12 +1,13 @@
 """Stage 1 of liveact-mini's transformer: Neighbor Forcing with a velocity loss on whole chains.
 
     python -m liveact_cli.training.train_motion --corpus DIR --targets DIR --rows NAME --out RUN
-        [--steps 5000] [--seed 0] [--split train] [--init RUN/stage1.pt]
+        [--steps 5000] [--seed 0] [--split train natural] [--init RUN/stage1.pt]
 
 One noise level holds for a whole chain; the chunks attend to each other through the same folded
 memory as at inference (`forward_chain`), so no roll-out is needed. RUN/stage1.pt is saved every
 five minutes and resumed from when it exists. `--init` starts from another run's averaged weights,
 for example one on the rows of an audio net that was not ready yet, or from a shipped weights file.
+Several splits need a folder of targets each.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from liveact_cli.model.config import TransformerConfig
 from liveact_cli.model.schedule import TIME_SCALE, StepSchedule
 from liveact_cli.model.transformer import LiveActTransformer
 from liveact_cli.training.precision import half_precision
-from liveact_cli.training.targets import ChainData, Chains
+from liveact_cli.training.targets import ChainMix, Chains
 
 MINI_CONFIG = TransformerConfig(
     dim=192,
@@ -58,7 +59,7 @@ steps keep the noise that a sample began with; clean estimates of few steps with
 towards the mean and blink a third as often."""
 
 REGION_WEIGHTS = {
-    "mouth_shape": 1.8,
+    "mouth_shape": 2.5,
     "mouth_corners": 1.0,
     "eyes": 0.9,
     "brows": 0.7,
@@ -225,7 +226,7 @@ def rate_factor(step: int, steps: int, warm_up: int = 60) -> float:
     return min(1.0, (step + 1) / warm_up) * max(0.04, math.cos(0.5 * math.pi * step / steps))
 
 
-def velocity_loss(run: Run, data: ChainData, weights: Tensor, step: int) -> dict[str, Tensor]:
+def velocity_loss(run: Run, data: ChainMix, weights: Tensor, step: int) -> dict[str, Tensor]:
     """Draw a batch and return its velocity loss, whole and by region at the last noise levels."""
     latents, batch = LENGTHS[step % len(LENGTHS)]
     chains = drop_conditions(data.sample(batch, latents, run.rng), run.generator)
@@ -255,17 +256,17 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Stage 1: Neighbor Forcing, velocity loss.")
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--targets", type=Path, required=True)
+    parser.add_argument("--targets", type=Path, nargs="+", required=True)
     parser.add_argument("--rows", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", nargs="+", default=["train"])
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = ChainData(given.corpus, given.targets, given.rows, given.split)
+    data = ChainMix(given.corpus, given.targets, given.rows, given.split)
     net = new_transformer(MINI_CONFIG, given.seed)
     if given.init:
         net.load_state_dict(trained(given.init))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.mini.audio import AudioNet, AudioNetConfig
 from liveact_cli.mini.codec import latent_mask
@@ -105,6 +106,19 @@ def test_targets_line_up_with_the_corpus(corpus: Path, performed: Path) -> None:
     )
     first = data.chain(2, 0, 6)
     assert torch.equal(first.rows[0], first.rows[1])
+
+
+def test_chains_come_from_every_split(corpus: Path, performed: Path) -> None:
+    mix = targets.ChainMix(corpus, [performed, performed], "rows-test", ["train", "train"])
+    first, second = (part.codec for part in mix.parts)
+    assert first is second is mix.codec
+    mix.parts[1].rows = np.full_like(mix.parts[1].rows, 7.0)
+    chains = mix.sample(40, 14, np.random.default_rng(0))
+    assert chains.latent.shape[0] == chains.context.shape[0] == chains.rows.shape[0] == 40
+    from_second = int((chains.rows == 7.0).all((1, 2, 3)).sum())
+    assert 8 < from_second < 32
+    with pytest.raises(UsageError, match="2 splits need as many folders"):
+        targets.ChainMix(corpus, [performed], "rows-test", ["train", "dev"])
 
 
 def test_directions_are_mostly_neutral() -> None:
