@@ -169,6 +169,7 @@ def test_rows_are_written_beside_the_mels(tmp_path: Path, monkeypatch: pytest.Mo
     streams = [toy_stream(0, 101), toy_stream(1, 120)]
     for split in ("train", "dev", "test"):
         (tmp_path / "streams" / split).mkdir(parents=True)
+        (tmp_path / "streams" / split / "index.json").touch()
     monkeypatch.setattr(train_audio, "load_streams", lambda corpus, split: streams)
     torch.manual_seed(0)
     net = AudioNet(SMALL).eval()
@@ -179,6 +180,7 @@ def test_rows_are_written_beside_the_mels(tmp_path: Path, monkeypatch: pytest.Mo
     with torch.inference_mode():
         expected = net(torch.from_numpy(streams[1].mel.astype(np.float32))[None])[0]
     np.testing.assert_allclose(rows[101:], expected.numpy(), atol=0.06)
+    assert not (tmp_path / "streams" / "natural").exists()
 
 
 def test_realignment_finds_the_borders_again() -> None:
