@@ -28,6 +28,7 @@ HALF_WINDOW = 150
 _DEPTH = 4.0
 """Decades below the loudest frame near by that count as silence, digital zeros or not."""
 _LEAST_SPREAD = 0.5
+_DROPOUT = 0.1
 
 
 @functools.cache
@@ -133,7 +134,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = functional.gelu(self.conv(self.norm(x)), approximate="tanh")
-        return x + self.mix(inner)
+        return x + self.mix(functional.dropout(inner, _DROPOUT, self.training))
 
 
 class AudioNet(nn.Module):

@@ -53,7 +53,7 @@ NEAR_BY: Final = 3
 """Frames on each side that count as near by."""
 TOUCHING: Final = (0.09, 0.24)
 """The same for `mouthRollLower` and the teeth."""
-TOUCHING_JAW: Final = 0.11
+TOUCHING_JAW: Final = 0.15
 SHUTTING: Final = (0.30, 0.65)
 """Lid closure from which a blink is meant, and from which the lids are shut."""
 BEHIND: Final = 2

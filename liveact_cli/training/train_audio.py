@@ -50,7 +50,7 @@ SAVE_EVERY, REPORT_EVERY = 300.0, 900.0
 SOURCE_WEIGHTS = {
     "prompt": 3.0,
     "sonnet": 6.0,
-    "kokoro": 6.0,
+    "kokoro": 3.5,
     "piper": 3.0,
     "hibari": 2.2,
     "flite": 0.8,
@@ -64,7 +64,7 @@ ROUNDED_WEIGHT, ROUNDED_FRONT = (
 )
 """How much more often these languages are drawn: their y and ø sound like i and e to others, and
 only they teach how the lips differ."""
-CLEAN_WEIGHT = 2.0
+CLEAN_WEIGHT = 1.5
 """How much more often a second of a clean take is drawn than one of a spoilt take."""
 _LIP_WEIGHT = {
     "jawOpen": 40.0,
