@@ -33,7 +33,7 @@ SHARES: dict[str, float] = {
 """Share of `--hours` that each synthetic source speaks; the real prompts add what there is."""
 MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
 """Added for the second audio net; the split "more" is streams of these alone."""
-NATURAL: dict[str, float] = {"kokoro": 0.16}
+NATURAL: dict[str, float] = {"kokoro": 0.23}
 """Added later still, with the sonnets: many natural voices, the split "natural"."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
