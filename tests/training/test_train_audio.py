@@ -1,6 +1,7 @@
 """The audio net's training: targets, a few steps that learn, saving, resuming, rows."""
 
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 
 import liveact_cli
+from liveact_cli.core.errors import UsageError
 from liveact_cli.mini.audio import AudioNet, AudioNetConfig
 from liveact_cli.mini.visemes import VISEME_INDEX, VISEME_SHAPES, VISEMES
-from liveact_cli.training import train_audio
+from liveact_cli.training import average, train_audio
 from liveact_cli.training.audio_heads import (
     AudioHeads,
     event_targets,
@@ -163,6 +165,33 @@ def test_a_net_grows_without_changing(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(grown.average_net.eval()(mel), old.eval()(mel))
     assert grown.net.config.context_rows > SMALL.context_rows
+
+
+def test_averaged_nets_hear_the_average_of_what_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    young = (AudioNet(SMALL), AudioHeads(SMALL))
+    config = replace(SMALL, dilations=(1, 2, 4))
+    old = (AudioNet(config), AudioHeads(config))
+    for number, (net, heads) in enumerate((young, old)):
+        save_net(net, heads, tmp_path / f"{number}.safetensors", {})
+    paths = [str(tmp_path / f"{number}.safetensors") for number in range(2)]
+    out = tmp_path / "both.safetensors"
+    arguments = ["average", *paths, "--shares", "1", "3", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    average.main()
+    mean, heads = load_net(out)
+    torch.testing.assert_close(
+        mean.stem.weight, 0.25 * young[0].stem.weight + 0.75 * old[0].stem.weight
+    )
+    grown = mean.blocks[2]
+    torch.testing.assert_close(grown.conv.weight, old[0].blocks[2].conv.weight)
+    torch.testing.assert_close(grown.mix.weight, 0.75 * old[0].blocks[2].mix.weight)
+    torch.testing.assert_close(heads.lips.bias, 0.25 * young[1].lips.bias + 0.75 * old[1].lips.bias)
+    monkeypatch.setattr(sys, "argv", [*arguments[:3], "--shares", "1", "--out", str(out)])
+    with pytest.raises(UsageError, match="as many shares"):
+        average.main()
 
 
 def test_rows_are_written_beside_the_mels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
