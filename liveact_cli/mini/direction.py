@@ -22,7 +22,7 @@ from torch import Tensor
 from liveact_cli.core.geometry import ChunkSpan
 from liveact_cli.mini.codec import STRIDE, MotionCodec
 from liveact_cli.mini.decoder import LOW, SCRIPTED_HIGH, MotionDecoder
-from liveact_cli.mini.lips import meet_lips_told, spare_lips
+from liveact_cli.mini.lips import spare_lips
 from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_FPS, NUM_CHANNELS
 from liveact_cli.mini.performer.direction import sampled_frames
 from liveact_cli.mini.performer.expression import (
@@ -151,10 +151,6 @@ class MiniDirection:
             changed[:, HEAD_CHANNELS] += (idle.head - 1.0) * motion[:, HEAD_CHANNELS]
         if idle.blink < 1.0:
             _drop_blinks(changed, idle.blink, start)
-        told = self._emotions(self.script, start, stop)
-        levels = [level for word, level in told.items() if word != "neutral"]
-        if levels:
-            meet_lips_told(changed, np.max(levels, axis=0))
         return np.clip(changed, LOW, SCRIPTED_HIGH).astype(np.float32)
 
     def wanted(self, start: int, stop: int) -> "NDArray[np.float64]":

@@ -4,9 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from liveact_cli.mini.decoder import TOUCHING_JAW
 from liveact_cli.mini.motion import CHANNEL_INDEX
-from liveact_cli.mini.response import smooth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,13 +16,7 @@ JAW: Final = CHANNEL_INDEX["jawOpen"]
 CORNER_CHANNELS: Final = slice(
     CHANNEL_INDEX["mouthSmileLeft"], CHANNEL_INDEX["mouthFrownRight"] + 1
 )
-SEALING: Final = (0.14, 0.32)
-"""`mouthClose` from which lips under an emotion begin to seal, and from which they are sealed."""
-TOUCHING: Final = (0.25, 0.5)
-"""The same for `mouthRollLower` and the teeth."""
-CLOSE, PRESS, ROLL = (
-    CHANNEL_INDEX[name] for name in ("mouthClose", "mouthPress", "mouthRollLower")
-)
+CLOSE, ROLL = CHANNEL_INDEX["mouthClose"], CHANNEL_INDEX["mouthRollLower"]
 ROLLED: Final = 0.6
 """`mouthRollLower` of a lip that touches the teeth."""
 SPARED: Final = 0.55
@@ -44,20 +36,3 @@ def spare_lips(change: "NDArray[np.float64]", motion: "NDArray[np.float32]") -> 
     change[:, JAW] = np.where(jaw > 0.0, jaw * room[:, 0], jaw)
     rounded = motion[:, [CHANNEL_INDEX["mouthPucker"], CHANNEL_INDEX["mouthFunnel"]]].max(axis=1)
     change[:, CORNER_CHANNELS] *= 1.0 - SPARED * np.clip(rounded, 0.0, 1.0)[:, None]
-
-
-def meet_lips_told(motion: "NDArray[np.float64]", told: "NDArray[np.float64]") -> None:
-    """Let lips meet in place where an emotion, told `[n]`, has weakened what speech meant to close.
-
-    The transformer is less sure of closures that it makes with a moved face: what sealed without an
-    emotion comes out half closed, and a jaw let down or a smile then shows teeth.
-    """
-    (low, high), (first, last) = SEALING, TOUCHING
-    closed = told * smooth((motion[:, CLOSE] - low) / (high - low))
-    touch = told * smooth((motion[:, ROLL] - first) / (last - first)) * (1.0 - closed)
-    parting = motion[:, PARTING_CHANNELS]
-    motion[:, PARTING_CHANNELS] = parting * ((1.0 - closed) * (1.0 - 0.85 * touch))[:, None]
-    jaw = motion[:, JAW]
-    motion[:, JAW] = jaw + touch * (np.minimum(jaw, TOUCHING_JAW) - jaw)
-    for channel, share in ((CLOSE, closed), (PRESS, 0.5 * closed), (ROLL, ROLLED * touch)):
-        motion[:, channel] = np.maximum(motion[:, channel], share)
