@@ -71,6 +71,7 @@ class Aligner:
             hmm=f"{models}/en-us/en-us", dict=f"{models}/en-us/cmudict-en-us.dict", lm=None,
             loglevel="FATAL", samprate=16000, beam=1e-60, wbeam=1e-40, pbeam=1e-60,
         )  # fmt: skip
+        # What the phones of each added word stand for; English ones stand for themselves.
         self._spelt: dict[str, tuple[str, ...]] = {}
 
     def _entry(self, word: str) -> str | None:
@@ -86,13 +87,8 @@ class Aligner:
         name = "said_" + "_".join(phone + ipa for phone, ipa in phones)
         if name not in self._spelt:
             self.decoder.add_word(name, " ".join(arpabet), True)
-            self._spelt[name] = tuple(ipa for _, ipa in phones)
+            self._spelt[name] = tuple("" if self.english else ipa for _, ipa in phones)
         return name
-
-    def _ipa(self, word: str, count: int) -> tuple[str, ...]:
-        """What the phones of a word stand for; a dictionary's word says it itself."""
-        nothing = ("",) * count
-        return nothing if self.english else self._spelt.get(word, nothing)
 
     def words(self, samples: NDArray[np.float32], text: str) -> list[AlignedWord] | None:
         """Words with their times, in order; None where text and sound do not fit.
@@ -144,7 +140,9 @@ class Aligner:
             )
             for word in alignment
             for phones in [list(word)]
-            for phone, ipa in zip(phones, self._ipa(word.name, len(phones)), strict=True)
+            for phone, ipa in zip(
+                phones, self._spelt.get(word.name, ("",) * len(phones)), strict=True
+            )
         ]
 
     def _decode(self, data: bytes) -> None:

@@ -359,7 +359,7 @@ def _drawn_lips(sheet: Sheet, places: Array) -> _Lips | None:
 def _seam(bright: NDArray[np.uint8], upper: Array, lower: Array, coloured: bool) -> Array:
     """Return the row of the darkest line from corner to corner, inside the lips' own outline."""
     rows = np.arange(bright.shape[0])[:, None]
-    away = 0.3 * (lower - upper) if coloured else 0.0 * upper
+    away = 0.3 * (lower - upper) if coloured else np.zeros_like(upper)
     cost = bright / 255.0 + 4.0 * ((rows < upper + away) | (rows > lower - away))
     path = cheapest_path(cost, 0.002).astype(np.float64)
     return np.asarray(cv2.GaussianBlur(path[None], (0, 0), 3.0, borderType=cv2.BORDER_REPLICATE)[0])
