@@ -5,10 +5,10 @@
     python tools/emotions_on_frames.py --refs a.png b.png --emotions happy sad
 
 Each emotion lasts through a recording of speech; frames are compared with those of the same moments
-and seed without it. Two scorers say what changed: MediaPipe's blendshape net, its shapes joined to
-action units, and the landmarks' own actions (tools/face_actions.py). A pair of emotion and portrait
-passes when the action that changes most is one of those that the emotion is made of, in its
-direction (EMFACS; the tables below).
+and seed without it, but for those in which either blinks: a blink is no expression. Two scorers say
+what changed: MediaPipe's blendshape net, its shapes joined to action units, and the landmarks' own
+actions (tools/face_actions.py). A pair of emotion and portrait passes when the action that changes
+most is one of those that the emotion is made of, in its direction (EMFACS; the tables below).
 """
 
 import argparse
@@ -35,7 +35,7 @@ from liveact_cli.mini.face.fit import FaceFit, default_size, face_landmarker, fi
 from liveact_cli.mini.face.landmarker import Landmarks
 from liveact_cli.mini.face.renderer import FaceRenderer
 from liveact_cli.mini.model import load_mini
-from liveact_cli.mini.motion import MOTION_FPS
+from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_FPS
 from liveact_cli.mini.response import response_of
 from liveact_cli.mini.vocabulary import EMOTIONS
 from liveact_cli.script.direct import direct
@@ -51,6 +51,8 @@ RGB = NDArray[np.uint8]
 SIDE: Final = 384
 FIRST, STEP = 50, 23
 """Frames that are looked at: from the first on, a step apart."""
+BLINK: Final = 0.6
+"""Lids that are farther down than this blink; no emotion lowers them as far."""
 TILE: Final = 150
 SKIPPED: Final = frozenset(
     (
@@ -169,8 +171,21 @@ def read_units(face: Landmarks) -> dict[str, float]:
     return {unit: max(scores[name] for name in names) for unit, names in UNITS.items()}
 
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+@dataclass(frozen=True)
+class Looks:
+    """Frames of one motion: units, actions and blinks of each, and the face in the middle one."""
+
+    units: list[dict[str, float]]
+    actions: list[dict[str, float]]
+    blinks: NDArray[np.bool_]
+    tile: RGB
+
+
+def _means(rows: list[dict[str, float]], chosen: NDArray[np.bool_]) -> dict[str, float]:
+    return {
+        name: float(np.mean([row[name] for row, use in zip(rows, chosen, strict=True) if use]))
+        for name in rows[0]
+    }
 
 
 class Portrait:
@@ -183,8 +198,8 @@ class Portrait:
         self.name, self.renderer = name, FaceRenderer(fit, *size)
         self.mirrored = self.renderer.mirrored
 
-    def look(self, motion: Floats) -> tuple[dict[str, float], dict[str, float], RGB]:
-        """Return the mean units and actions over frames, and the face in the middle one."""
+    def look(self, motion: Floats) -> Looks:
+        """Return what is seen on the frames of `motion` `[n, NUM_CHANNELS]`."""
         landmarker, units, acts = face_landmarker(), [], []
         tile = np.zeros((TILE, TILE, 3), np.uint8)
         region = None
@@ -197,7 +212,8 @@ class Portrait:
             acts.append(actions(face))
             if i == len(motion) // 2:
                 tile = self._cut(frame)
-        return _means(units), _means(acts), tile
+        lids = motion[:, [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkRight"]]]
+        return Looks(units, acts, lids.max(axis=1) > BLINK, tile)
 
     def _region(self, frame: RGB) -> Region:
         """Return where the face is: as detected, or, on a cartoon that is no face, as at rest."""
@@ -241,11 +257,15 @@ def compare(
     portrait: Portrait, motions: dict[str, Floats], plain: Floats
 ) -> tuple[list[Pair], RGB]:
     """Return the pairs of one portrait, and a row of its faces."""
-    units, acts, tile = portrait.look(plain)
-    pairs, tiles = [], [tile]
+    untold = portrait.look(plain)
+    pairs, tiles = [], [untold.tile]
     for emotion, motion in motions.items():
-        told_units, told_acts, tile = portrait.look(motion)
-        tiles.append(tile)
+        told = portrait.look(motion)
+        tiles.append(told.tile)
+        clear = ~(untold.blinks | told.blinks)
+        clear |= not clear.any()
+        units, told_units = _means(untold.units, clear), _means(told.units, clear)
+        acts, told_acts = _means(untold.actions, clear), _means(told.actions, clear)
         grown = {k: told_units[k] - units[k] for k in units}
         grown |= {k: max(grown[k], -grown[other]) for k, other in OPPOSED.items()}
         changed = joined({k: told_acts[k] - acts[k] for k in acts if "iris" not in k})

@@ -90,6 +90,7 @@ class BasisBuilder:
         self._eyes = _zero(i for eye in EYES for i in eye.loop)
         self._nose = _zero(NOSE)
         top = _zero(i for i in OVAL if self._rest[i, 1] < 1)
+        self._top = top
         self._still = {
             **self._eyes,
             **_zero(LEFT_BROW + RIGHT_BROW),
@@ -271,7 +272,7 @@ class BasisBuilder:
                 _k: int, _s: float, x: float, sign: float = sign
             ) -> tuple[float, float, float]:
                 u, own = abs(x), side(x, sign)
-                lift = -0.72 * u**2.0 + 0.03 * (1 - u * u)
+                lift = -0.78 * u**2.5 - 0.03 * (1 - u * u)
                 return sign * 0.50 * u**1.3 * own, lift * own, 0.22 * u * u * own
 
             def stretch(
@@ -288,7 +289,7 @@ class BasisBuilder:
                 _k: int, _s: float, x: float, sign: float = sign
             ) -> tuple[float, float, float]:
                 u, own = abs(x), side(x, sign)
-                return sign * 0.12 * u**1.3 * own, 0.5 * u**2.2 * own, 0.0
+                return sign * 0.18 * u**1.3 * own, 0.5 * u**2.2 * own, 0.0
 
             table[f"mouthSmile{name}"] = self._lips(smile, _zygomatic(sign))
             table[f"mouthStretch{name}"] = self._lips(stretch)
@@ -300,8 +301,8 @@ class BasisBuilder:
     def _upper_face(self) -> dict[str, Array]:
         table = {}
         lips = _zero(UPPER_ROWS[3] + LOWER_ROWS[3])
-        calm = {**self._eyes, **self._nose, **lips, **self._framed(), **self._lines()}
-        top = _zero((10, 338, 109, 297, 67))
+        calm = {**self._eyes, **self._nose, **self._top, **lips}
+        calm |= {**self._framed(), **self._lines()}
         freedom = _UNDER_GLASSES if self._glasses else 1.0
         for sign, name, brow in ((1.0, "Left", LEFT_BROW), (-1.0, "Right", RIGHT_BROW)):
             outward = {i: float(np.clip((abs(self._rest[i, 0]) - 1.5) / 3.5, 0, 1)) for i in brow}
@@ -314,7 +315,7 @@ class BasisBuilder:
             lowered: Offsets = {
                 i: (-sign * 0.18 * (1 - t), 0.42 - 0.1 * t, 0.0) for i, t in outward.items()
             }
-            table[f"browOuterUp{name}"] = self._fill({**raised, **calm, **top})
+            table[f"browOuterUp{name}"] = self._fill({**raised, **calm})
             table[f"browDown{name}"] = self._fill({**lowered, **calm})
             cheeks = CHEEKS_LEFT if sign > 0 else CHEEKS_RIGHT
             squint: Offsets = dict.fromkeys(cheeks, (0.0, -0.3, -0.1))
@@ -328,7 +329,7 @@ class BasisBuilder:
         inner: Offsets = {}
         for i in LEFT_BROW + RIGHT_BROW:
             t = float(np.clip((abs(self._rest[i, 0]) - 1.0) / 4, 0, 1))
-            inner[i] = (0.0, (-0.75 * (1 - t) - 0.1) * freedom, 0.0)
+            inner[i] = (0.0, (-0.95 * (1 - t) + 0.02) * freedom, 0.0)
         table["browInnerUp"] = self._fill({**inner, **calm})
         table["eyeWide"] = self._eye_wide()
         table["noseSneer"] = self._nose_sneer()

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from liveact_cli.mini.face.calibrate import HeadGain
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.mesh import HeadPose
-from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_CHANNELS, SIDED, lip_aperture
+from liveact_cli.mini.motion import (
+    CHANNEL_INDEX,
+    EXPRESSIVE,
+    MOTION_CHANNELS,
+    SIDED,
+    lip_aperture,
+)
 
 # How much of a picture's own smile a resting face keeps.
 _KEPT_SMILE = 0.75
@@ -18,6 +24,9 @@ _LID_WITH_GAZE = 0.32
 # How much of its curve the seam of rounded lips loses; the aperture of lips that are well apart.
 _STRAIGHT = 0.85
 _PARTED = 0.2
+_OVERDRAWN = 0.4
+"""How much farther a face in flat colours, on which nothing folds, takes its expressions: what is
+told by lines alone, people who draw exaggerate."""
 _TURNED_AWAY = 12.0
 """Degrees of a head's own yaw from which one side of the face is hardly seen."""
 OTHER_SIDE = {
@@ -45,16 +54,24 @@ class Controls:
     """Turns motion channels into basis coefficients for one person.
 
     What a face does on one side it does on the side that is seen: motion means its left one, which
-    a head whose own `yaw` (degrees) is large turns away.
+    a head whose own `yaw` (degrees) is large turns away. A face drawn in `flat` (1) colours shows
+    more of every expression than a photograph (0).
     """
 
     def __init__(
-        self, names: tuple[str, ...], blendshapes: dict[str, float], yaw: float = 0.0
+        self,
+        names: tuple[str, ...],
+        blendshapes: dict[str, float],
+        yaw: float = 0.0,
+        flat: float = 0.0,
     ) -> None:
         self._place = {name: i for i, name in enumerate(names)}
         self._channels = [
             (i, CHANNEL_INDEX[name]) for i, name in enumerate(names) if name in CHANNEL_INDEX
         ]
+        # Lids of a drawing are lines, which tear when they are pulled far.
+        shown = [name in EXPRESSIVE and name != "eyeWide" for name in names]
+        self._gain = np.where(shown, 1.0 + _OVERDRAWN * flat, 1.0)
         self.mirrored = yaw > _TURNED_AWAY
         self._order = [CHANNEL_INDEX[OTHER_SIDE.get(name, name)] for name in MOTION_CHANNELS]
         self.gain = HeadGain()
@@ -99,7 +116,7 @@ class Controls:
             scale=value["scale"],
         )
         return Gesture(
-            coefficients,
+            coefficients * self._gain,
             pose,
             jaw=value["jawOpen"],
             rounding=rounding,

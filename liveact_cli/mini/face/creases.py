@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from liveact_cli.mini.face.drawings import drawn
 from liveact_cli.mini.face.folds import MIDDLE, ROOT, SIDED, Crease
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.nets import RGB
@@ -53,8 +52,13 @@ class Light:
 class Creases:
     """The folds of one person's face."""
 
-    def __init__(self, head: "HeadModel", picture: RGB, softness: float, glasses: bool) -> None:
-        """Draw every crease; `softness` is the width of the picture's edges in pixels."""
+    def __init__(
+        self, head: "HeadModel", picture: RGB, softness: float, glasses: bool, flat: float
+    ) -> None:
+        """Draw every crease; `softness` is the width of the picture's edges in pixels.
+
+        Soft shade would look like dirt on a drawing in `flat` (1) colours.
+        """
         outline = head.source[head.oval]
         low, high = outline.min(0) - 2.0, outline.max(0) + 2.0
         self._zoom = min(1.0, _PX_PER_CM / head.scale)
@@ -63,7 +67,7 @@ class Creases:
         self._blur = max(0.7, softness) / head.scale
         self._head = head
         mirror = _mirrored(head)
-        skin = self._skin(picture) * np.float32(1.0 - drawn(picture, head.landmarks))
+        skin = self._skin(picture) * np.float32(1.0 - flat)
         found: dict[str, Float] = {}
         for crease in SIDED:
             for side, other, sign in (("Right", None, -1.0), ("Left", mirror, 1.0)):

@@ -82,7 +82,7 @@ def paint_cavity(
         numbers[4],
         numbers[5],
     )
-    grain = numbers[6]
+    grain, flat = numbers[6], numbers[12]
     tongue_y, upper_gain, lower_gain, corner = numbers[7], numbers[8], numbers[9], numbers[10]
     for x in range(width):
         top = -1
@@ -106,6 +106,7 @@ def paint_cavity(
             t = t * t * (3 - 2 * t)
             lit = 0.62 + 0.38 * min(max((jy - crown) / 0.55, 0.0), 1.0)
             lit *= 1.0 - 0.14 * np.exp(-((jx / 0.09) ** 2))
+            lit += (1.0 - lit) * flat
             red += (colours[2, 0] * lit - red) * t
             green += (colours[2, 1] * lit - green) * t
             blue += (colours[2, 2] * lit - blue) * t
@@ -131,6 +132,7 @@ def paint_cavity(
                 else:
                     cover *= upper_gain * (1.0 - gone)
                     shade *= min(0.90 + inside * 0.4, 1.0)
+                shade += (1.0 - shade) * flat
                 red += (colours[0, 0] * shade - red) * cover
                 green += (colours[0, 1] * shade - green) * cover
                 blue += (colours[0, 2] * shade - blue) * cover
@@ -139,6 +141,7 @@ def paint_cavity(
             rim_light = 0.80 + 0.20 * min(edge[y, x] / 0.08, 1.0)
             side = 1.0 - corner * min(abs(mx) / reach, 1.0) ** 2
             gain = shadow * rim_light * side * (1.0 - 0.30 * rounding)
+            gain += (1.0 - gain) * flat
             # What little light there is has come through lips and cheeks: it is warm.
             red *= gain
             green *= gain * (1.0 - 0.12 * (1.0 - gain))
@@ -147,6 +150,7 @@ def paint_cavity(
             wet = min(max(1.0 - edge[y, x] / 0.09, 0.0), 1.0) * min(
                 max(below / 0.12 - 0.5, 0.0), 1.0
             )
+            wet *= 1.0 - flat
             red += (colours[3, 0] - red) * wet * 0.6
             green += (colours[3, 1] - green) * wet * 0.6
             blue += (colours[3, 2] - blue) * wet * 0.6
@@ -187,10 +191,13 @@ def paint_cavity(
 
 
 class Mouth:
-    """Paints the cavity of one person into a patch of the frame."""
+    """Paints the cavity of one person into a patch of the frame.
 
-    def __init__(self, head: HeadModel, picture: RGB, is_open: bool) -> None:
-        self._head = head
+    That of a drawing in `flat` (1) colours has no shade, and one row of teeth without gaps.
+    """
+
+    def __init__(self, head: HeadModel, picture: RGB, is_open: bool, flat: float) -> None:
+        self._head, self._flat = head, flat
         self.light = _mouth_light(head, picture)
         self._rows = _teeth_rows(head.mouth_half_width / 2.6)
         closed = head.closed_shape
@@ -234,9 +241,10 @@ class Mouth:
                 self._grain,
                 -0.30,
                 0.0 if own else 1.0,
-                0.9,
+                0.9 * (1.0 - self._flat),
                 0.5,
                 cm,
+                self._flat,
             ],
             np.float32,
         )

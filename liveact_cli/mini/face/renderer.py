@@ -12,6 +12,7 @@ from liveact_cli.mini.face.calibrate import HeadGain, lids_close, measure_gain
 from liveact_cli.mini.face.canonical import NUM_MESH
 from liveact_cli.mini.face.controls import Controls, Gesture
 from liveact_cli.mini.face.creases import Creases
+from liveact_cli.mini.face.drawings import drawn
 from liveact_cli.mini.face.eyes import Eyeball, complete_eyes
 from liveact_cli.mini.face.fit import Box, FaceFit, frame_crop
 from liveact_cli.mini.face.geometry import Array, smoothstep
@@ -86,7 +87,8 @@ class FaceRenderer:
         self._still = _resample(fit.image, width, height, zoom, left, top)
         self.head = HeadModel(fit, width, height, zoom, left, top)
         self._lined_eyes = fit.lined_eyes
-        self._controls = Controls(self.head.names, fit.blendshapes, fit.angles[0])
+        flat = drawn(self._still, self.head.landmarks)
+        self._controls = Controls(self.head.names, fit.blendshapes, fit.angles[0], flat)
         layers = separate(self._still, self.head.source[self.head.oval], self.head.scale)
         self.head.limit_to(layers.person[..., 3])
         self._background = layers.background
@@ -96,8 +98,8 @@ class FaceRenderer:
         self._texture = _finer(self._still)
         self._eye_texture = _finer(complete_eyes(self.head, self._still, fit.lined_eyes))
         shown = fit.mouth_open and fit.mouth_gap * self.head.scale > _LEAST_GAP
-        self._mouth = Mouth(self.head, self._still, shown)
-        self._creases = Creases(self.head, self._still, self._mouth.softness, fit.glasses)
+        self._mouth = Mouth(self.head, self._still, shown, flat)
+        self._creases = Creases(self.head, self._still, self._mouth.softness, fit.glasses, flat)
         self._eyeballs = [Eyeball(self.head, i) for i in range(len(EYES))]
         self._source = (self.head.source * TEXTURE_ZOOM).astype(np.float32)
         self._person_source = self._source + np.float32(TEXTURE_ZOOM * self._margin)

@@ -58,11 +58,10 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 1+4+15
     "sad": Manner(
         face={
-            "browInnerUp": 1.40,
-            "browDown": 0.14,
+            "browInnerUp": 1.55,
+            "browDown": 0.35,
             "mouthFrown": 1.30,
             "mouthStretch": 0.25,
-            "mouthLowerDown": 0.08,
             "eyeBlink": 0.06,
         },
         rest={"mouthPress": 0.15},
@@ -96,7 +95,7 @@ MANNERS: Final[dict[str, Manner]] = {
             "browInnerUp": 1.10,
             "browOuterUp": 1.20,
             "eyeWide": 1.70,
-            "jawOpen": 0.36,
+            "jawOpen": 0.46,
         },
         rest={"jawOpen": 0.18, "mouthFunnel": 0.10},
         head={"pitch": -1.4, "scale": -0.012},
@@ -108,7 +107,7 @@ MANNERS: Final[dict[str, Manner]] = {
     "disgusted": Manner(
         face={
             "noseSneer": 1.60,
-            "mouthUpperUp": 0.50,
+            "mouthUpperUp": 0.70,
             "browDown": 1.25,
             "cheekSquint": 0.85,
             "mouthFrown": 0.40,
@@ -139,13 +138,13 @@ MANNERS: Final[dict[str, Manner]] = {
     # one-sided AU 12+14
     "contempt": Manner(
         face={
-            "mouthSmileLeft": 1.40,
+            "mouthSmileLeft": 1.15,
             "mouthFrownRight": 0.25,
             "cheekSquintLeft": 0.55,
             "browOuterUpRight": 0.85,
             "eyeBlink": 0.06,
+            "mouthPress": 0.60,
         },
-        rest={"mouthPress": 0.25},
         head={"pitch": -2.2, "roll": 2.0, "yaw": 1.0},
         sway=0.8,
         brows=0.7,
@@ -180,14 +179,17 @@ MANNERS: Final[dict[str, Manner]] = {
         aversion=0.40,
         gaze=(-0.15, 0.35),
     ),
+    # AU 4+7+24, one brow raised, looking up and aside (Rozin and Cohen 2003)
     "thinking": Manner(
         face={
             "browDownRight": 1.35,
-            "browOuterUpLeft": 1.30,
-            "cheekSquintRight": 0.50,
-            "eyeBlink": 0.10,
+            "browDownLeft": 0.35,
+            "browOuterUpLeft": 1.20,
+            "cheekSquintRight": 0.60,
+            "cheekSquintLeft": 0.40,
+            "mouthPress": 0.35,
         },
-        rest={"mouthPress": 0.40, "mouthPucker": 0.15},
+        rest={"mouthPress": 0.10, "mouthPucker": 0.15},
         head={"roll": 3.6, "yaw": 2.5, "pitch": -1.6},
         sway=0.7,
         blinks=0.85,
@@ -211,7 +213,7 @@ MANNERS: Final[dict[str, Manner]] = {
         openness=1.12,
     ),
     "calm": Manner(
-        face={"mouthSmile": 0.55, "mouthLowerDown": 0.06, "eyeBlink": 0.20, "cheekSquint": 0.30},
+        face={"mouthSmile": 0.62, "mouthLowerDown": 0.06, "eyeBlink": 0.26, "cheekSquint": 0.40},
         sway=0.55,
         blinks=0.8,
         brows=0.5,

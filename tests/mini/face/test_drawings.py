@@ -6,7 +6,9 @@ from liveact_cli.mini.face.basis import BasisBuilder
 from liveact_cli.mini.face.controls import Controls
 from liveact_cli.mini.face.drawings import drawn, on_the_lines
 from liveact_cli.mini.face.fit import face_landmarker
-from liveact_cli.mini.face.topology import EYES, LOWER_ROWS, MOUTH_CORNERS, UPPER_ROWS
+from liveact_cli.mini.face.mesh import HeadPose
+from liveact_cli.mini.face.mouth import Mouth
+from liveact_cli.mini.face.topology import EYES, LOWER_ROWS, MOUTH_CORNERS, OVAL, UPPER_ROWS
 from liveact_cli.mini.motion import motion_vector
 
 SCALE = 20.0
@@ -122,3 +124,50 @@ def test_one_sided_expressions_come_on_the_side_that_is_seen(mesh):
         assert gesture.coefficients[names.index(f"mouthSmile{far}")] == 0.0
         assert gesture.gaze[0] == pytest.approx(0.3)
         assert gesture.pose.yaw == pytest.approx(4.0)
+
+
+def test_a_drawing_exaggerates_what_is_no_speech(mesh):
+    names = BasisBuilder(mesh, mesh.vertices).build().names
+    blendshapes = dict.fromkeys(("mouthSmileLeft", "mouthSmileRight"), 0.0)
+    sad = motion_vector(browInnerUp=1.0, mouthFrown=1.0, jawOpen=0.4, eyeWide=0.5)
+    told = {
+        flat: dict(
+            zip(
+                names,
+                Controls(names, blendshapes, 0.0, flat).gesture(sad).coefficients,
+                strict=True,
+            )
+        )
+        for flat in (0.0, 1.0)
+    }
+    for name in ("browInnerUp", "mouthFrownLeft"):
+        assert told[1.0][name] == pytest.approx(1.4 * told[0.0][name])
+    for name in ("jawOpen", "eyeWide", "mouthClose"):
+        assert told[1.0][name] == told[0.0][name]
+
+
+def test_the_hairline_stays_where_brows_move(mesh):
+    basis = BasisBuilder(mesh, mesh.vertices).build()
+    hairline = [v for v in OVAL if mesh.vertices[v, 1] < -4.0]
+    assert len(hairline) > 8
+    for name in ("browInnerUp", "browOuterUpLeft", "browDownLeft"):
+        offsets = basis.offsets[basis.names.index(name)]
+        assert np.abs(offsets[hairline]).max() == 0.0
+        assert np.abs(offsets).max() > 0.3
+
+
+def test_a_drawn_mouth_has_no_shade(hopper_renderer):
+    head, (x, y) = hopper_renderer.head, hopper_renderer.head.landmarks[13, :2].astype(int)
+    shares = []
+    for flat in (0.0, 1.0):
+        mouth = Mouth(head, hopper_renderer._still, False, flat)
+        mouth._grain = 0.0
+        patch = np.zeros((24, 40, 3), np.uint8)
+        hole = np.ones(patch.shape[:2], np.uint8)
+        place = (float(x - 20), float(y - 4), 1.0)
+        mouth.paint(patch, hole, place, HeadPose(), jaw=0.5, rounding=0.0, tongue=0.0)
+        _, counts = np.unique(patch.reshape(-1, 3), axis=0, return_counts=True)
+        shares.append(np.sort(counts)[-3:].sum() / counts.sum())
+    shaded, drawn_flat = shares
+    assert shaded < 0.3
+    assert drawn_flat > 0.6
