@@ -28,8 +28,9 @@ from liveact_cli.mini.face.unfold import around, unfolded
 
 Points = NDArray[np.float32]
 
-_STEEPEST = 3.2
-"""Largest depth per width of the turning relief: it folds over beyond 18 degrees."""
+_STEEPEST, _STEEPEST_LINES = 3.2, 2.0
+"""Largest depth per width of the turning relief, of people and of drawings with lines: it folds
+over beyond 18 degrees, and a line keeps two thirds of its width at 8."""
 _LARGEST_MOVE_CM = 2.5
 """How far the head's outline may move before its edge would be cut off."""
 
@@ -85,6 +86,7 @@ class HeadModel:
         self.mouth_half_width = basis.half_width
         self.closed_shape = fit.shape + built.closed
         self.jaw_drop = built.offsets[built.names.index("jawOpen"), 17]
+        self._steepest = _STEEPEST_LINES if fit.lined_eyes else _STEEPEST
         self._axis()
         self._make_face(fit, built.offsets, built.closed)
         self._make_surroundings()
@@ -230,7 +232,9 @@ class HeadModel:
         )
         self._all = np.concatenate([self._face, self._outer])
         self._arm = self._relief_of(self._all) - self.pivot
-        self._arm[:, 2] = -_gentle(-self._arm[:, 2], self.source / self.scale)
+        self._arm[:, 2] = -_gentle(
+            -self._arm[:, 2], self.source / self.scale, self._steepest
+        )
         self._share = np.concatenate([np.ones(self.face_count), self._rigid])
         self._oval_row = np.array(self.oval)
 
@@ -293,8 +297,8 @@ class HeadModel:
         return np.asarray(rolled - self.scale * full @ self.rotation.T + shift)
 
 
-def _gentle(relief: Array, places: Array) -> Array:
-    """Return the largest relief `[N]` below the given one that is nowhere steeper than allowed.
+def _gentle(relief: Array, places: Array, steepest: float) -> Array:
+    """Return the largest relief `[N]` below the given one that is nowhere steeper than `steepest`.
 
     `places` `[N, 2]` are positions in the picture in cm. A surface of slope K folds over when it
     turns by asin(1 / K); steep cheeks and the far side of a turned head would tear.
@@ -304,5 +308,5 @@ def _gentle(relief: Array, places: Array) -> Array:
     for start in range(0, len(relief), 256):
         part = slice(start, start + 256)
         distance = np.hypot(x[part, None] - x, y[part, None] - y)
-        gentle[part] = (relief + _STEEPEST * distance).min(1)
+        gentle[part] = (relief + steepest * distance).min(1)
     return gentle.astype(np.float64)
