@@ -5,8 +5,9 @@
 
 A word is scripted at moments of a recording and compared with the same seeds without it. The
 clearest channel of the word tells how far it goes (1: as far as the script asks) and when it passes
-half of that: its error against the script, in ms, at the beginning and at the end. Movements to and
-fro (nod, shake, sigh) are judged by the shift at which their first and their second half fit best.
+half of that: its error against the script, in ms, at the beginning and at the end. Where an action
+leaves speech no mouth (a yawn), speech that is gone does not count. Movements to and fro (nod,
+shake, sigh) are judged by the shift at which their first and their second half fit best.
 
 Ablations: `both` as `liveact render` does; `words` tells only the transformer; `curves` corrects
 the curves only, the transformer hearing nothing of it.
@@ -30,6 +31,7 @@ from liveact_cli.engine.noise import PhiloxNoise
 from liveact_cli.media.audio import AudioSource
 from liveact_cli.mini.decoder import MotionDecoder
 from liveact_cli.mini.direction import LOOPED, REPEATED, STRETCHED, MiniDirection
+from liveact_cli.mini.lips import CLOSE, JAW, agape
 from liveact_cli.mini.model import LATENT_SIZE, MiniModel, load_mini
 from liveact_cli.mini.motion import MOTION_CHANNELS, MOTION_FPS
 from liveact_cli.mini.response import Response, response_of
@@ -134,12 +136,14 @@ def measure(stage: Stage, word: Word, seeds: int, response: Response) -> Iterato
         plain = stage.undirected(seed)
         told = stage.motion(direction, seed)
         alone = plain + asked
-        for name, motion in (
-            ("both", direction.apply(told.astype(np.float32), 0)),
-            ("words", told),
-            ("curves", alone),
+        spoken = plain.copy()
+        spoken[:, [JAW, CLOSE]] *= 1.0 - agape(asked)[:, None]
+        for name, change in (
+            ("both", direction.apply(told.astype(np.float32), 0) - spoken),
+            ("words", told - plain),
+            ("curves", alone - plain),
         ):
-            changes[name].append((motion - plain)[rows])
+            changes[name].append(change[rows])
         wanted.append(asked[rows])
     target = np.mean(wanted, axis=0)
     size = np.abs(target).max(axis=0) / [LARGE.get(name, 1.0) for name in MOTION_CHANNELS]

@@ -22,7 +22,7 @@ from torch import Tensor
 from liveact_cli.core.geometry import ChunkSpan
 from liveact_cli.mini.codec import STRIDE, MotionCodec
 from liveact_cli.mini.decoder import LOW, SCRIPTED_HIGH, MotionDecoder
-from liveact_cli.mini.lips import spare_lips
+from liveact_cli.mini.lips import spare_lips, take_mouth
 from liveact_cli.mini.motion import CHANNEL_INDEX, MOTION_FPS, NUM_CHANNELS
 from liveact_cli.mini.performer.direction import sampled_frames
 from liveact_cli.mini.performer.expression import (
@@ -143,8 +143,10 @@ class MiniDirection:
         if self.is_plain or not len(motion):
             return motion
         stop = start + len(motion)
-        change = self.wanted(start, stop) - self.asked(start, stop)
+        wanted = self.wanted(start, stop)
+        change = wanted - self.asked(start, stop)
         spare_lips(change, motion)
+        take_mouth(change, wanted, self._acted(start, stop), motion)
         changed = motion + change
         idle = self.script.idle
         if idle.head != 1.0:
@@ -155,9 +157,14 @@ class MiniDirection:
 
     def wanted(self, start: int, stop: int) -> "NDArray[np.float64]":
         """Return the offsets `[stop - start, NUM_CHANNELS]` that the script asks for."""
-        offsets = np.zeros((stop - start, NUM_CHANNELS))
+        offsets = self._acted(start, stop)
         for word, level in self._emotions(self.script, start, stop).items():
             offsets += level[:, None] * manner_offset(word)
+        return offsets
+
+    def _acted(self, start: int, stop: int) -> "NDArray[np.float64]":
+        """Return what the script's actions ask for."""
+        offsets = np.zeros((stop - start, NUM_CHANNELS))
         for layer in self.script.layers(Kind.ACTION, start, stop):
             for word, weight in layer.span.word.motion if layer.span.word is not None else ():
                 if word in ACTION_TEMPLATES:

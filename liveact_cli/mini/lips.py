@@ -21,6 +21,8 @@ ROLLED: Final = 0.6
 """`mouthRollLower` of a lip that touches the teeth."""
 SPARED: Final = 0.55
 """Share of a smile or frown that rounded lips take back, as the performer does."""
+AGAPE_FROM, AGAPE = 0.4, 0.7
+"""`jawOpen` of an action from which speech begins to lose the mouth, and at which it has."""
 
 
 def spare_lips(change: "NDArray[np.float64]", motion: "NDArray[np.float32]") -> None:
@@ -36,3 +38,25 @@ def spare_lips(change: "NDArray[np.float64]", motion: "NDArray[np.float32]") -> 
     change[:, JAW] = np.where(jaw > 0.0, jaw * room[:, 0], jaw)
     rounded = motion[:, [CHANNEL_INDEX["mouthPucker"], CHANNEL_INDEX["mouthFunnel"]]].max(axis=1)
     change[:, CORNER_CHANNELS] *= 1.0 - SPARED * np.clip(rounded, 0.0, 1.0)[:, None]
+
+
+def agape(acted: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Return how far actions `[n, NUM_CHANNELS]` hold the jaw so wide open that nobody speaks,
+    `[n]`, 0..1.
+    """
+    return np.clip((acted[:, JAW] - AGAPE_FROM) / (AGAPE - AGAPE_FROM), 0.0, 1.0)
+
+
+def take_mouth(
+    change: "NDArray[np.float64]",
+    wanted: "NDArray[np.float64]",
+    acted: "NDArray[np.float64]",
+    motion: "NDArray[np.float32]",
+) -> None:
+    """Leave speech in place no part in a mouth that an action (`acted`) holds agape: jaw and lips
+    are then as `wanted`. No `b` shuts the lips in the middle of a yawn.
+    """
+    share = agape(acted)
+    for channel in (JAW, CLOSE):
+        alone = wanted[:, channel] - motion[:, channel]
+        change[:, channel] += share * (alone - change[:, channel])

@@ -198,6 +198,20 @@ def test_lips_that_speech_closes_stay_closed_under_an_emotion(emotion: str) -> N
     np.testing.assert_array_equal(lip_aperture(acting), lip_aperture(motion))
 
 
+def test_nobody_speaks_in_the_middle_of_a_yawn() -> None:
+    speech = np.stack([motion_vector(jawOpen=0.4), motion_vector(jawOpen=0.1, mouthClose=1.0)])
+    motion = np.tile(speech, (FRAMES // 2, 1))
+    script = script_of("timeline: [{at: 4, for: 4, action: yawn}]")
+    silent = Response({}, {}, {"yawn": np.zeros((1, NUM_CHANNELS), np.float32)})
+    played = MiniDirection(script, silent).apply(motion, 0)
+    jaw, close = (played[:, CHANNEL_INDEX[name]] for name in ("jawOpen", "mouthClose"))
+    np.testing.assert_allclose(jaw[140:160], 0.95, atol=0.01)
+    np.testing.assert_allclose(close[140:160], 0.0, atol=1e-6)
+    assert np.abs(np.diff(jaw[140:160])).max() < 0.01
+    for rows in (slice(0, 70), slice(230, FRAMES)):
+        np.testing.assert_array_equal(played[rows], motion[rows])
+
+
 def test_blocks_do_not_matter() -> None:
     body = "emotion: warm\ntimeline: [{at: 3, for: 5, action: laugh}, {at: 5, emotion: sad}]"
     direction = directed(script_of(body))

@@ -232,9 +232,7 @@ class HeadModel:
         )
         self._all = np.concatenate([self._face, self._outer])
         self._arm = self._relief_of(self._all) - self.pivot
-        self._arm[:, 2] = -_gentle(
-            -self._arm[:, 2], self.source / self.scale, self._steepest
-        )
+        self._arm[:, 2] = -_gentle(-self._arm[:, 2], self.source / self.scale, self._steepest)
         self._share = np.concatenate([np.ones(self.face_count), self._rigid])
         self._oval_row = np.array(self.oval)
 
