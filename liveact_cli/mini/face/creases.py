@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Float = NDArray[np.float32]
 _PX_PER_CM: Final = 12.0
 _STEP_CM: Final = 0.05
+_FADED_CM: Final = 0.5
+"""How far inside the outline of the face folds are whole."""
 _LEAST: Final = 0.05
 """Expressions fainter than this fold nothing."""
 
@@ -164,7 +166,16 @@ class Creases:
             borderMode=cv2.BORDER_REPLICATE,
         )
         typical = float(np.median(_cheeks(self._head, smooth)))
-        return np.asarray(smoothstep((seen / max(typical, 1.0) - 0.25) / 0.3), np.float32)
+        bright = smoothstep((seen / max(typical, 1.0) - 0.25) / 0.3)
+        return np.asarray(bright * self._inside(), np.float32)
+
+    def _inside(self) -> Float:
+        """Return 1 on the face, 0 from its outline on: a fold that reaches beyond ends there."""
+        face = np.zeros((self._size[1], self._size[0]), np.uint8)
+        outline = (self._head.source[self._head.oval] - self._low) * self._zoom
+        cv2.fillPoly(face, [np.round(outline).astype(np.int32)], 1)
+        away = cv2.distanceTransform(face, cv2.DIST_L2, 3) / (self._head.scale * self._zoom)
+        return np.asarray(smoothstep(away / _FADED_CM), np.float32)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, boundscheck=False)

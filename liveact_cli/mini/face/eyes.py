@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.mesh import HeadModel, HeadPose
 from liveact_cli.mini.face.nets import RGB
-from liveact_cli.mini.face.topology import EYES
+from liveact_cli.mini.face.topology import CHEEK_SKIN, EYES
 
 Float = NDArray[np.float32]
 
 # How far the iris travels at gaze 1, in cm.
 _GAZE_CM = (0.40, 0.24)
+_AROUND_CM = 0.35
+_BEHIND_GLASS = 0.5
+"""Brightness, per the cheeks', that nothing in and around an eye reaches behind dark glasses:
+.11 there, .68 and more in the eyes of the test portraits, in shadow as well."""
 
 
 class Eyeball:
@@ -97,6 +101,22 @@ def paint_eyeball(
                 top = texture[j, i, c] * (1 - fx) + texture[j, i + 1, c] * fx
                 low = texture[j + 1, i, c] * (1 - fx) + texture[j + 1, i + 1, c] * fx
                 canvas[y, x, c] = np.uint8(top + (low - top) * fy + np.float32(0.5))
+
+
+def eyes_hidden(head: HeadModel, picture: RGB) -> bool:
+    """Return whether both eyes are behind dark glasses, on which no lid must be drawn."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    at = np.round(head.landmarks[list(CHEEK_SKIN), :2]).astype(int)
+    x, y = np.clip(at[:, 0], 0, head.width - 1), np.clip(at[:, 1], 0, head.height - 1)
+    cheek = max(float(np.median(grey[y, x])), 1.0)
+    side = 2 * max(1, round(_AROUND_CM * head.scale)) + 1
+    for eye in EYES:
+        around = np.zeros_like(grey)
+        cv2.fillPoly(around, [np.round(head.landmarks[list(eye.loop), :2]).astype(np.int32)], 1)
+        seen = grey[cv2.dilate(around, np.ones((side, side), np.uint8)) > 0]
+        if not len(seen) or np.percentile(seen, 95) > _BEHIND_GLASS * cheek:
+            return False
+    return True
 
 
 def complete_eyes(head: HeadModel, picture: RGB, lined: bool = False) -> RGB:

@@ -72,7 +72,7 @@ def paint_cavity(
     """
     height, width = hole.shape
     # Protruding lips leave the teeth in the dark, where none are seen in the end.
-    gone = min(max((numbers[1] - 0.45) / 0.4, 0.0), 1.0)
+    gone = min(max((numbers[1] - 0.25) / 0.35, 0.0), 1.0)
     gone = gone * gone * (3 - 2 * gone)
     reach, rows = numbers[0], teeth_rows.shape[1]
     rounding, tongue_up, own_left, own_top, own_scale = (
@@ -140,8 +140,9 @@ def paint_cavity(
             shadow = 0.78 + 0.22 * min(below / 0.20, 1.0)
             rim_light = 0.80 + 0.20 * min(edge[y, x] / 0.08, 1.0)
             side = 1.0 - corner * min(abs(mx) / reach, 1.0) ** 2
-            gain = shadow * rim_light * side * (1.0 - 0.30 * rounding)
+            gain = shadow * rim_light * side
             gain += (1.0 - gain) * flat
+            gain *= 1.0 - 0.45 * rounding
             # What little light there is has come through lips and cheeks: it is warm.
             red *= gain
             green *= gain * (1.0 - 0.12 * (1.0 - gain))

@@ -13,7 +13,7 @@ from liveact_cli.mini.face.canonical import NUM_MESH
 from liveact_cli.mini.face.controls import Controls, Gesture
 from liveact_cli.mini.face.creases import Creases
 from liveact_cli.mini.face.drawings import drawn
-from liveact_cli.mini.face.eyes import Eyeball, complete_eyes
+from liveact_cli.mini.face.eyes import Eyeball, complete_eyes, eyes_hidden
 from liveact_cli.mini.face.fit import Box, FaceFit, frame_crop
 from liveact_cli.mini.face.geometry import Array, smoothstep
 from liveact_cli.mini.face.lids import paint_closed_lid
@@ -87,6 +87,7 @@ class FaceRenderer:
         self._still = _resample(fit.image, width, height, zoom, left, top)
         self.head = HeadModel(fit, width, height, zoom, left, top)
         self._lined_eyes = fit.lined_eyes
+        self._eyes = range(0 if eyes_hidden(self.head, self._still) else len(EYES))
         flat = drawn(self._still, self.head.landmarks)
         self._controls = Controls(self.head.names, fit.blendshapes, fit.angles[0], flat)
         layers = separate(self._still, self.head.source[self.head.oval], self.head.scale)
@@ -108,7 +109,9 @@ class FaceRenderer:
         self._lips = self.head.lip_edges()
         self._mouth_triangles = self._triangles_near([*self._lips[0], *self._lips[1]])
         self._make_lids()
-        self._controls.blinks = fit.lined_eyes or lids_close(self.render, self.head.landmarks)
+        self._controls.blinks = bool(self._eyes) and (
+            fit.lined_eyes or lids_close(self.render, self.head.landmarks)
+        )
         self._controls.gain = measure_gain(
             self.render, self._placed_mesh, self.head.landmarks, fit.canonical, fit.lined_eyes
         )
@@ -129,7 +132,7 @@ class FaceRenderer:
         placed = self.head.place(gesture.coefficients, gesture.pose)
         frame = self._still.copy()
         maps = self._draw_head(frame, placed)
-        for i in range(len(EYES)):
+        for i in self._eyes:
             self._draw_eye(frame, placed, i, gesture)
         self._draw_mouth(frame, placed, gesture)
         self._shade(frame, placed, maps, gesture)

@@ -43,6 +43,16 @@ def test_a_smile_folds_both_sides_alike(hopper_renderer):
     assert 0.6 < left / right < 1.6
 
 
+def test_folds_end_at_the_outline_of_a_turned_face(joconde_renderer):
+    creases, head = joconde_renderer._creases, joconde_renderer.head
+    outline = ((head.source[head.oval] - creases._low) * creases._zoom).astype(np.float32)
+    assert creases._folds
+    for folds in creases._folds:
+        at = np.argwhere(np.abs(folds.light) > 0.03)[:, ::-1] + (folds.left, folds.top)
+        inside = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in at]
+        assert min(inside, default=0.0) > -1.0
+
+
 def test_a_drawing_in_flat_colours_stays_flat(hopper, hopper_fit):
     flat = cv2.pyrMeanShiftFiltering(hopper, 12, 40) // 48 * 48
     assert not FaceRenderer(fit_face(np.ascontiguousarray(flat)), 512, 512)._creases._folds

@@ -7,6 +7,7 @@ import pytest
 from liveact_cli.mini.face.background import separate
 from liveact_cli.mini.face.detector import Region
 from liveact_cli.mini.face.fit import face_landmarker, fit_face, head_pose_of
+from liveact_cli.mini.face.mesh import HeadPose
 from liveact_cli.mini.face.renderer import FaceRenderer
 from liveact_cli.mini.motion import motion_vector
 
@@ -97,6 +98,29 @@ def test_commanded_angles_are_measured(renderer, channel, axis, degrees):
     slope = (plus.angles[axis] - minus.angles[axis]) / (2 * degrees)
     assert slope == pytest.approx(1.0, abs=0.2)
     assert min(plus.confidence, minus.confidence) > 0.9
+
+
+def test_nothing_is_drawn_on_dark_glasses(hopper, hopper_fit):
+    dark = hopper.copy()
+    reach = round(1.8 * hopper_fit.scale)
+    for iris in hopper_fit.landmarks[[468, 473], :2]:
+        cv2.circle(dark, tuple(int(v) for v in np.round(iris)), reach, (18, 16, 16), -1)
+    worn = FaceRenderer(fit_face(dark), 512, 512)
+    still, blinking = (worn.render(motion_vector(eyeBlink=lids, gazeX=0.5)) for lids in (0.0, 1.0))
+    np.testing.assert_array_equal(still, blinking)
+
+
+def test_a_rounded_mouth_is_dark(hopper_renderer):
+    head = hopper_renderer.head
+    x, y = np.round(head.landmarks[13, :2]).astype(int)
+    light = {}
+    for rounding in (0.0, 0.6):
+        patch = np.zeros((12, 24, 3), np.uint8)
+        hole = np.ones(patch.shape[:2], np.uint8)
+        place = (float(x - 12), float(y - 2), 1.0)
+        hopper_renderer._mouth.paint(patch, hole, place, HeadPose(), 0.3, rounding, 0.0)
+        light[rounding] = patch.mean()
+    assert light[0.6] < 0.65 * light[0.0]
 
 
 def test_gaze_moves_the_iris(smiling_renderer):
