@@ -51,7 +51,7 @@ RGB = NDArray[np.uint8]
 SIDE: Final = 384
 FIRST, STEP = 50, 23
 """Frames that are looked at: from the first on, a step apart."""
-BLINK: Final = 0.6
+BLINK: Final = 0.4
 """Lids that are farther down than this blink; no emotion lowers them as far."""
 TILE: Final = 150
 SKIPPED: Final = frozenset(

@@ -28,9 +28,9 @@ from liveact_cli.mini.face.unfold import around, unfolded
 
 Points = NDArray[np.float32]
 
-_STEEPEST, _STEEPEST_LINES = 3.2, 2.0
+_STEEPEST, _STEEPEST_LINES = 3.2, 2.4
 """Largest depth per width of the turning relief, of people and of drawings with lines: it folds
-over beyond 18 degrees, and a line keeps two thirds of its width at 8."""
+over beyond 18 degrees, and a line keeps some two thirds of its width at 8."""
 _LARGEST_MOVE_CM = 2.5
 """How far the head's outline may move before its edge would be cut off."""
 
