@@ -21,6 +21,14 @@ ROLLED: Final = 0.6
 """`mouthRollLower` of a lip that touches the teeth."""
 SPARED: Final = 0.55
 """Share of a smile or frown that rounded lips take back, as the performer does."""
+SPEECH_CHANNELS: Final = [
+    CHANNEL_INDEX[name]
+    for name in (
+        *("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthPress"),
+        *("mouthRollUpper", "mouthRollLower", "mouthUpperUp", "mouthLowerDown"),
+    )
+]
+"""What lips and jaw do in speech."""
 AGAPE_FROM, AGAPE = 0.4, 0.7
 """`jawOpen` of an action from which speech begins to lose the mouth, and at which it has."""
 
@@ -56,7 +64,5 @@ def take_mouth(
     """Leave speech in place no part in a mouth that an action (`acted`) holds agape: jaw and lips
     are then as `wanted`. No `b` shuts the lips in the middle of a yawn.
     """
-    share = agape(acted)
-    for channel in (JAW, CLOSE):
-        alone = wanted[:, channel] - motion[:, channel]
-        change[:, channel] += share * (alone - change[:, channel])
+    alone = (wanted - motion)[:, SPEECH_CHANNELS]
+    change[:, SPEECH_CHANNELS] += agape(acted)[:, None] * (alone - change[:, SPEECH_CHANNELS])

@@ -199,7 +199,8 @@ def test_lips_that_speech_closes_stay_closed_under_an_emotion(emotion: str) -> N
 
 
 def test_nobody_speaks_in_the_middle_of_a_yawn() -> None:
-    speech = np.stack([motion_vector(jawOpen=0.4), motion_vector(jawOpen=0.1, mouthClose=1.0)])
+    vowel = motion_vector(jawOpen=0.4, mouthPucker=0.6)
+    speech = np.stack([vowel, motion_vector(jawOpen=0.1, mouthClose=1.0, mouthPress=0.5)])
     motion = np.tile(speech, (FRAMES // 2, 1))
     script = script_of("timeline: [{at: 4, for: 4, action: yawn}]")
     silent = Response({}, {}, {"yawn": np.zeros((1, NUM_CHANNELS), np.float32)})
@@ -207,6 +208,8 @@ def test_nobody_speaks_in_the_middle_of_a_yawn() -> None:
     jaw, close = (played[:, CHANNEL_INDEX[name]] for name in ("jawOpen", "mouthClose"))
     np.testing.assert_allclose(jaw[140:160], 0.95, atol=0.01)
     np.testing.assert_allclose(close[140:160], 0.0, atol=1e-6)
+    lips = [CHANNEL_INDEX[name] for name in ("mouthPucker", "mouthPress")]
+    np.testing.assert_allclose(played[140:160, lips], 0.0, atol=1e-6)
     assert np.abs(np.diff(jaw[140:160])).max() < 0.01
     for rows in (slice(0, 70), slice(230, FRAMES)):
         np.testing.assert_array_equal(played[rows], motion[rows])
