@@ -2,8 +2,9 @@
 
     python -m liveact_cli.training.corpus --out training-runs/corpus --hours 8
 
-First every source speaks (rawstore.py), then its utterances are joined into streams with pauses,
-spoilt in several takes and turned into log-mels. `load_streams` reads them back, memory-mapped.
+First every source speaks (rawstore.py; with `--raw` that is all, and training.realign_text may
+correct its phones), then its utterances are joined into streams with pauses, spoilt in several
+takes and turned into log-mels. `load_streams` reads them back, memory-mapped.
 """
 
 import argparse
@@ -21,10 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liveact_cli.core.errors import UsageError
 from liveact_cli.training import kokoro, recordings, synthesise
 from liveact_cli.training.rawstore import RawEntry, read_raw, write_raw
-from liveact_cli.training.streams import Labels, StreamPlan, build_stream, label_stream
+from liveact_cli.training.streams import Labels, StreamPlan, build_stream
 from liveact_cli.training.synthesise import Utterance
 
 SHARES: dict[str, float] = {
@@ -304,23 +304,6 @@ def make_streams(out: Path, split: str, takes: int, seed: int, jobs: int) -> flo
     return sum(len(item.prosody) for item in labels) / 25 / 3600
 
 
-def relabel(out: Path, split: str, takes: int, seed: int, jobs: int) -> None:
-    """Write the labels of one split anew after phone times in raw/ have changed; the mels stay."""
-    folder = out / "streams" / split
-    index = json.loads((folder / "index.json").read_text(encoding="utf8"))
-    plans = plan_streams(out / "raw", split, takes, seed)
-    with ProcessPoolExecutor(jobs) as pool:
-        labels = list(pool.map(label_stream, plans, chunksize=8))
-    if [(len(label.prosody), plan.name) for label, plan in zip(labels, plans, strict=True)] != [
-        (entry["frames"], entry["name"]) for entry in index
-    ]:
-        raise UsageError(
-            f"the streams in {folder} were made with other settings",
-            "give the --takes and --seed they were made with, or delete them",
-        )
-    _save_labels(folder, index, labels)
-
-
 def main() -> None:
     """Command line: make the corpus."""
     parser = argparse.ArgumentParser(description="Make the speech corpus of liveact-mini.")
@@ -330,16 +313,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
-        "--relabel", action="store_true", help="only write labels anew, after training.realign"
+        "--raw", action="store_true", help="only speak; phones may be realigned before the streams"
     )
     options = parser.parse_args()
-    if options.relabel:
-        for split in SPLITS:
-            if not (options.out / "streams" / split / "index.json").exists():
-                continue  # made before this split was thought of
-            relabel(options.out, split, options.takes, options.seed, options.jobs)
-        return
     make_raw(options.out / "raw", options.hours, options.seed, options.jobs)
+    if options.raw:
+        return
     for split in ("test", "dev", "natural-dev", *TRAINING):
         if not (options.out / "streams" / split / "index.json").exists():
             hours = make_streams(options.out, split, options.takes, options.seed, options.jobs)

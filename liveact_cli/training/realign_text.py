@@ -5,7 +5,7 @@
 The voices' own durations put the borders of vowels up to a tenth of a second off, and their phone
 alphabets name weak vowels in other ways than a dictionary does. An utterance keeps its own phones
 where the aligner finds no path, or one that agrees too little with them (other words were said).
-Afterwards `training.corpus --relabel` writes the streams' labels anew.
+`training.corpus --raw` speaks, then this, then `training.corpus` makes the streams of it.
 """
 
 import argparse

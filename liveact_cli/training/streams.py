@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing
 
 from liveact_cli.mini.audio import FRAMES_PER_ROW, HOP, MEL_RATE, log_mel, normalise
-from liveact_cli.mini.visemes import VISEME_INDEX, viseme_of_arpabet, viseme_of_ipa
+from liveact_cli.mini.visemes import VISEME_INDEX, VISEMES, viseme_of_arpabet, viseme_of_ipa
 from liveact_cli.training import augment
+from liveact_cli.training.prolong import prolong, time_map
 from liveact_cli.training.prosody import FLOOR_DECIBELS, prosody
 from liveact_cli.training.rawstore import RawEntry
 from liveact_cli.training.resample import RATE, resample
 from liveact_cli.training.synthesise import PhoneSpan
 
 _SPAN = HOP * FRAMES_PER_ROW
+_DRAWLED = 0.3
+_VOWELS = ("AA", "AE", "IY", "OW", "UW", "AX")
 PhoneRow = tuple[str, int, float, float]
 
 
@@ -85,6 +88,23 @@ def _phone_rows(phones: list[PhoneSpan], speed: float, shift: float) -> list[Pho
     return rows
 
 
+def _drawl(
+    sound: augment.Sound, phones: list[PhoneRow], rng: np.random.Generator
+) -> tuple[augment.Sound, list[PhoneRow]]:
+    """An utterance in which some vowels last longer."""
+    spans: list[tuple[float, float, float]] = []
+    end = 0.0
+    for _, viseme, start, stop in sorted(phones, key=lambda row: row[2]):
+        if VISEMES[viseme] in _VOWELS and start >= end and rng.random() < 0.25:
+            longest = max(1.0, 0.7 / (stop - start))
+            spans.append((start, stop, float(min(longest, rng.uniform(1.3, 3.5)))))
+            end = stop
+    before, after = time_map(len(sound) / RATE, spans)
+    moved = np.interp([row[2:] for row in phones], before, after).tolist()
+    rows = [(*row[:2], *times) for row, times in zip(phones, moved, strict=True)]
+    return prolong(sound, before, after), rows
+
+
 def _pause(rng: np.random.Generator, varied: bool) -> float:
     if not varied:
         return 0.4
@@ -139,8 +159,10 @@ def _assemble(
         if plan.varied and (plan.take or rng.random() < 0.3):
             speed = float(np.clip(rng.normal(1.0, 0.08), 0.82, 1.22))
             sound = resample(sound, RATE * speed)
-        sound = np.pad(sound, (0, -len(sound) % _SPAN))
         own = _phone_rows(list(entry.phones), speed, 0.0)
+        if plan.varied and rng.random() < _DRAWLED:
+            sound, own = _drawl(sound, own, rng)
+        sound = np.pad(sound, (0, -len(sound) % _SPAN))
         speech = speech_track(class_track(own, len(sound) // HOP))
         curves.append(prosody(sound, speech))
         phones += [(label, v, a + at / RATE, b + at / RATE) for label, v, a, b in own]
@@ -148,13 +170,6 @@ def _assemble(
         sounds.append(sound * np.float32(gain))
         at += len(sound)
     return np.concatenate(sounds), np.concatenate(curves), phones
-
-
-def label_stream(plan: StreamPlan) -> Labels:
-    """Only the labels of what `build_stream` makes of the same plan: for new phone times."""
-    joined, curves, phones = _assemble(plan, np.random.default_rng(plan.seed))
-    classes = class_track(phones, len(joined) // HOP)
-    return Labels(classes, np.concatenate([curves, speech_track(classes)[:, None]], 1), phones)
 
 
 def build_stream(plan: StreamPlan, talkers: tuple[RawEntry, ...]) -> Built:

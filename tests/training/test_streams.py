@@ -1,21 +1,19 @@
 """Utterances become streams whose labels lie where the sound is."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from liveact_cli.core.errors import UsageError
 from liveact_cli.mini.visemes import VISEME_INDEX
 from liveact_cli.training import corpus, lips
 from liveact_cli.training.prosody import FLOOR_DECIBELS, prosody
 from liveact_cli.training.rawstore import read_raw, write_raw
 from liveact_cli.training.streams import (
     StreamPlan,
+    _drawl,
     build_stream,
     class_track,
-    label_stream,
     speech_track,
 )
 from liveact_cli.training.synthesise import Utterance
@@ -87,9 +85,9 @@ def test_labels_lie_where_the_sound_is(raw: Path, take: int) -> None:
         assert loud[labels.classes > 0].mean() > loud[labels.classes == 0].mean() + 0.2
     assert {VISEME_INDEX["AA"], VISEME_INDEX["PBM"], VISEME_INDEX["UW"]} <= set(labels.classes)
     assert labels.phones[0][0] == "a"
-    again = label_stream(plan)
-    assert np.array_equal(again.classes, labels.classes)
-    assert np.array_equal(again.prosody, labels.prosody)
+    again = build_stream(plan, talkers=entries)
+    assert np.array_equal(again.mel, built.mel)
+    assert np.array_equal(again.labels.classes, labels.classes)
 
 
 def test_prosody_follows_pitch_and_loudness() -> None:
@@ -107,7 +105,7 @@ def test_prosody_follows_pitch_and_loudness() -> None:
     assert (silent[:, 1] == 0).all()
 
 
-def test_corpus_splits_load_and_relabel(raw: Path) -> None:
+def test_corpus_splits_load(raw: Path) -> None:
     out = raw.parent
     for split in corpus.SPLITS:
         corpus.make_streams(out, split, takes=2, seed=0, jobs=1)
@@ -131,13 +129,22 @@ def test_corpus_splits_load_and_relabel(raw: Path) -> None:
     assert {float(closed[round(25 * (p.start + p.stop) / 2)]) for p in one.phones
             if p.viseme == "PBM" and p.stop - p.start > 0.04} == {1.0}  # fmt: skip
 
-    lines = (raw / "hibari.jsonl").read_text().splitlines()
-    items = [json.loads(line) for line in lines]
-    for item in items:
-        item["phones"] = [[label.replace("uː", "p"), a, b] for label, a, b in item["phones"]]
-    (raw / "hibari.jsonl").write_text("\n".join(map(json.dumps, items)))
-    corpus.relabel(out, "train", takes=2, seed=0, jobs=1)
-    hibari = [s for s in corpus.load_streams(out) if s.name.startswith("hibari")]
-    assert {p.viseme for s in hibari for p in s.phones} == {"AA", "PBM"}
-    with pytest.raises(UsageError):
-        corpus.relabel(out, "train", takes=1, seed=0, jobs=1)
+
+def test_drawled_vowels_are_longer_where_their_labels_say() -> None:
+    rows = [("a", VISEME_INDEX["AA"], 0.5, 0.7), ("m", VISEME_INDEX["PBM"], 0.7, 0.8),
+            ("uː", VISEME_INDEX["UW"], 1.5, 1.8)]  # fmt: skip
+    time = np.arange(32000) / 16000
+    said = ((time >= 0.5) & (time < 0.8)) | ((time >= 1.5) & (time < 1.8))
+    sound = (said * np.sin(2 * np.pi * 150 * time)).astype(np.float32)
+    lengths = []
+    for seed in range(20):
+        longer, moved = _drawl(sound, rows, np.random.default_rng(seed))
+        added = [b - a - (stop - start) for (*_, start, stop), (*_, a, b) in
+                 zip(rows, moved, strict=True)]  # fmt: skip
+        assert len(longer) / 16000 == pytest.approx(2 + sum(added), abs=0.001)
+        assert added[1] == pytest.approx(0)
+        loud = np.flatnonzero(np.abs(longer) > 0.3) / 16000
+        assert loud[[0, -1]] == pytest.approx([moved[0][2], moved[2][3]], abs=0.015)
+        lengths.append(moved[0][3] - moved[0][2])
+    assert min(lengths) == pytest.approx(0.2)
+    assert 0.3 < max(lengths) <= 0.7
