@@ -46,12 +46,12 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "dev": ("hibari-dev", "espeak-dev", "piper-dev", "prompts-it-dev", "prompts-ru-dev"),
     "natural-dev": ("kokoro-dev", "sonnets-dev", "mfa"),
     "further-dev": ("novel-dev",),
-    "test": ("librivox", "prompts-fr"),
+    "test": ("librivox", "tale", "prompts-fr"),
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
 _RECORDED = (
     "prompts-it-train", "prompts-ru-train", "prompts-it-dev", "prompts-ru-dev", "prompts-fr",
-    "librivox", "sonnets-train", "sonnets-dev", "mfa", "novel-train", "novel-dev",
+    "librivox", "tale", "sonnets-train", "sonnets-dev", "mfa", "novel-train", "novel-dev",
 )  # fmt: skip
 _DEV_SEED = 1000
 ATTEMPTS = 8
@@ -175,6 +175,8 @@ def _record(name: str, folder: Path) -> str:
         utterances = recordings.read_librivox()
     elif name == "mfa":
         utterances = recordings.read_mfa()
+    elif name == "tale":
+        utterances = recordings.read_tale()
     elif name.startswith("sonnets"):
         utterances = recordings.read_sonnets(name.removeprefix("sonnets-"))
     elif name.startswith("novel"):

