@@ -1,7 +1,7 @@
 """Lips on the training corpus' dev split: what thresholds and training choices are made by.
 
     python tools/lip_dev.py --corpus training-runs/corpus [--weights W] [--spoilt]
-        [--split natural-dev | further-dev | test] [--seconds 110]
+        [--split natural-dev | further-dev | test] [--sources librivox tale] [--seconds 110]
         [--closing 0.2 0.42] [--touching 0.12 0.3]
     python tools/lip_dev.py --corpus training-runs/corpus --performer    # from the true phones
 
@@ -83,12 +83,14 @@ def performer_motion(clip: Clip) -> Floats:
     return motion[: round(clip.seconds * 25)]
 
 
-def line(figures: dict[str, dict[str, Any]]) -> str:
+def line(figures: dict[str, dict[str, Any]], intervals: bool) -> str:
     """Every figure in one line."""
     shown = []
     for name, figure in figures.items():
         value = figure["value"]
         shown.append(f"{name} {'-' if value is None else format(value, '.3f')}")
+        if intervals and figure.get("interval"):
+            shown[-1] += " ({:.2f} to {:.2f})".format(*figure["interval"])
     return f"{', '.join(shown)} (n {figures['closure_recall']['count']})"
 
 
@@ -102,6 +104,8 @@ def main() -> int:
     parser.add_argument("--performer", action="store_true")
     parser.add_argument("--spoilt", action="store_true")
     parser.add_argument("--split", choices=_SPLITS, default="dev")
+    parser.add_argument("--sources", nargs="+", help="only these of the split")
+    parser.add_argument("--intervals", action="store_true", help="95 %%, by bootstrap")
     parser.add_argument("--seconds", type=float, default=110.0, help="of each source")
     parser.add_argument("--closing", type=float, nargs=2, default=decoder.CLOSING)
     parser.add_argument("--touching", type=float, nargs=2, default=decoder.TOUCHING)
@@ -113,13 +117,13 @@ def main() -> int:
         performer_motion if options.performer else model_motion(options.weights, 0)
     )
     every: tuple[list[Clip], list[Floats]] = ([], [])
-    for source in SPLITS[options.split]:
+    for source in options.sources or SPLITS[options.split]:
         clips = dev_clips(options.corpus / "raw", source, options.seconds, options.spoilt)
         motions = [make(clip) for clip in clips]
-        print(f"{source}: {line(judge(clips, motions, 25.0))}", flush=True)
+        print(f"{source}: {line(judge(clips, motions, 25.0), options.intervals)}", flush=True)
         every[0].extend(clips)
         every[1].extend(motions)
-    print(f"all: {line(judge(*every, 25.0))}")
+    print(f"all: {line(judge(*every, 25.0), options.intervals)}")
     return 0
 
 
