@@ -5,23 +5,14 @@ Triton on channels-last tensors. A convolution's bias and the residual connectio
 whoever reads the result next, because a pass of its own for each costs as much as the norm.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from liveact_cli.runtime import kernels
-
-
-class Prepared(NamedTuple):
-    """What a convolution reads, what the next call needs of it, and the sum that it was made of.
-
-    `rows` is `[B, C, past + T, H, W]`, `kept` `[B, C, past, H, W]`, `total` `[B, C, T, H, W]`.
-    """
-
-    rows: Tensor
-    kept: Tensor | None
-    total: Tensor | None
+from liveact_cli.runtime.kernels import video_eager
+from liveact_cli.runtime.kernels.video_eager import Prepared
 
 
 class VideoKernels(Protocol):
@@ -49,8 +40,6 @@ class VideoKernels(Protocol):
 
 def resolve(device: torch.device, name: str = "auto") -> VideoKernels:
     """Choose as `kernels.resolve` does, with the same proofs and errors."""
-    from liveact_cli.runtime.kernels import video_eager
-
     fused = kernels.fused_module(device, name, "video_fused")
     if fused is None:
         return video_eager

@@ -3,15 +3,24 @@
 Shapes: B batch, C channels, T frames, H, W pixels.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from liveact_cli.runtime.kernels.video import Prepared
-
 name: Final = "eager"
+
+
+class Prepared(NamedTuple):
+    """What a convolution reads, what the next call needs of it, and the sum that it was made of.
+
+    `rows` is `[B, C, past + T, H, W]`, `kept` `[B, C, past, H, W]`, `total` `[B, C, T, H, W]`.
+    """
+
+    rows: Tensor
+    kept: Tensor | None
+    total: Tensor | None
 
 
 def prepare(

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from liveact_cli.runtime.kernels.video import Prepared
+from liveact_cli.runtime.kernels.video_eager import Prepared
 
 name: Final = "triton"
 
