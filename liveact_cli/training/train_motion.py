@@ -65,8 +65,11 @@ REGION_WEIGHTS = {
     "brows": 0.7,
     "head": 1.0,
 }
+CHANNEL_WEIGHTS = {"jawOpen": 12.0, "mouthClose": 2.0}
 COEFFICIENT_WEIGHTS = (1.0, 0.8, 0.55, 0.4)
-"""Loss weights by region, and by how fast a coefficient moves."""
+"""Loss weights by region, of channels more important than the rest of theirs (a linear reading of
+the same rows knew the jaw better than a transformer to which it was one of many), and by how fast a
+coefficient moves."""
 
 DROP = 0.1
 """Share of chains without context, and of chains without sound."""
@@ -79,8 +82,12 @@ LOG_EVERY = 100
 def loss_weights() -> Tensor:
     """Return weights `[C, 1, 1, regions]` of mean 1 over the numbers that mean something."""
     regions = torch.tensor([REGION_WEIGHTS[name] for name in MOTION_GROUPS])
-    speeds = torch.tensor(COEFFICIENT_WEIGHTS).repeat_interleave(GROUP_WIDTH)
-    weights = latent_mask() * speeds[:, None, None, None] * regions
+    channels = torch.ones(GROUP_WIDTH, len(MOTION_GROUPS))
+    for token, names in enumerate(MOTION_GROUPS.values()):
+        for row, name in enumerate(names):
+            channels[row, token] = CHANNEL_WEIGHTS.get(name, 1.0)
+    speeds = torch.tensor(COEFFICIENT_WEIGHTS)[:, None, None] * channels
+    weights = latent_mask() * speeds.reshape(LATENT_CHANNELS, 1, 1, -1) * regions
     return weights * latent_mask().sum() / weights.sum()
 
 

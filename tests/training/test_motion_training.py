@@ -12,8 +12,9 @@ import torch
 from liveact_cli.core.errors import UsageError
 from liveact_cli.core.geometry import MemoryPolicy
 from liveact_cli.mini.audio import AudioNet, AudioNetConfig
-from liveact_cli.mini.codec import latent_mask
+from liveact_cli.mini.codec import STRIDE, latent_mask
 from liveact_cli.mini.model import load_mini
+from liveact_cli.mini.motion import GROUP_WIDTH, MOTION_GROUPS, NUM_GROUPS
 from liveact_cli.mini.visemes import VISEMES
 from liveact_cli.mini.vocabulary import WORD_INDEX
 from liveact_cli.training import distil, evaluate, export, targets, train_motion
@@ -172,3 +173,14 @@ def test_seam_loss_sees_jumps_at_seams_only(corpus: Path, performed: Path) -> No
     across[:, :8, 14:, :, 4] += 3.0
     assert float(seams(across)) > 3 * usual
     assert float(seams(inside)) < 1.2 * usual
+
+
+def test_the_jaw_weighs_more_than_its_region() -> None:
+    weights = train_motion.loss_weights().reshape(STRIDE, GROUP_WIDTH, NUM_GROUPS)
+    (region,) = [k for k, names in enumerate(MOTION_GROUPS.values()) if "jawOpen" in names]
+    names = list(MOTION_GROUPS.values())[region]
+    for coefficient in weights[:, : len(names), region]:
+        usual = coefficient[names.index("mouthFunnel")]
+        assert coefficient / usual == pytest.approx(
+            [train_motion.CHANNEL_WEIGHTS.get(name, 1.0) for name in names]
+        )
