@@ -56,6 +56,10 @@ TOUCHING: Final = (0.09, 0.24)
 TOUCHING_JAW: Final = 0.15
 SHUTTING: Final = (0.30, 0.65)
 """Lid closure from which a blink is meant, and from which the lids are shut."""
+AWAKE: Final = 8
+"""Frames at a recording's beginning in which nobody blinks."""
+BLINK: Final = (0.15, 12)
+"""Lid closure above which lids move, and the most frames that a blink keeps them there."""
 BEHIND: Final = 2
 """Frames that interpolation to another frame rate looks ahead."""
 DRAWING_THREADS: Final = 2
@@ -121,6 +125,21 @@ def shut_lids(motion: "NDArray[np.float32]") -> None:
         motion[:, CHANNEL_INDEX[name]] = lid + _rise(lid, *SHUTTING) * (1.0 - lid)
 
 
+def begin_awake(motion: "NDArray[np.float32]") -> None:
+    """Leave out, in place, a blink that begins in a recording's first `AWAKE` frames.
+
+    What people see of a video that does not play is its first frame. Lids that stay shut for longer
+    than a blink were told to.
+    """
+    moving, longest = BLINK
+    for name in LIDS:
+        lid = motion[:, CHANNEL_INDEX[name]]
+        edges = np.diff(np.concatenate([[0], lid > moving, [0]]))
+        for first, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+            if first < AWAKE and stop < len(lid) and stop - first <= longest:
+                lid[first:stop] = lid[stop]
+
+
 def _limits() -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     low = np.zeros(NUM_CHANNELS, np.float32)
     high = np.ones(NUM_CHANNELS, np.float32)
@@ -174,6 +193,8 @@ class MotionDecoder:
         before = None if self.tail is None else np.clip(self.tail.numpy(), LOW, HIGH)
         self.tail = motion[-3:].clone()
         values = np.clip(motion.numpy(), LOW, HIGH)
+        if before is None:
+            begin_awake(values)
         meet_lips(values, before)
         shut_lids(values)
         return values

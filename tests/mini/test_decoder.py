@@ -11,6 +11,7 @@ from liveact_cli.mini.decoder import (
     CurveResampler,
     MotionDecoder,
     MotionFrameDecoder,
+    begin_awake,
     meet_lips,
     shut_lids,
 )
@@ -196,3 +197,25 @@ def test_frames_resume_where_they_stopped() -> None:
     assert sum(map(len, frames)) + len(rests[0]) == round(117 * 30 / 25)
     assert all(np.array_equal(a, b) for a, b in zip(*rests, strict=True))
     assert frames[0][0].shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_no_recording_begins_with_a_blink(first: int) -> None:
+    blink = CHANNEL_INDEX["eyeBlinkLeft"]
+    motion = np.full((21, NUM_CHANNELS), 0.05, np.float32)
+    motion[first : first + 5, blink] = (0.4, 1.0, 1.0, 0.6, 0.2)
+    motion[14:18, blink] = later = (0.5, 1.0, 0.5, 0.2)
+    motion[:, CHANNEL_INDEX["jawOpen"]] = 0.5
+    begin_awake(motion)
+    assert motion[:14, blink] == pytest.approx(0.05)
+    assert motion[14:18, blink] == pytest.approx(later)
+    assert (motion[:, CHANNEL_INDEX["jawOpen"]] == 0.5).all()
+
+
+def test_eyes_that_are_told_to_stay_shut_do() -> None:
+    motion = np.zeros((21, NUM_CHANNELS), np.float32)
+    motion[2:16, CHANNEL_INDEX["eyeBlinkLeft"]] = 0.9
+    motion[6:, CHANNEL_INDEX["eyeBlinkRight"]] = 0.9  # to the end of what is known
+    before = motion.copy()
+    begin_awake(motion)
+    assert np.array_equal(motion, before)
