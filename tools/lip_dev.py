@@ -27,13 +27,12 @@ from liveact_cli.mini import decoder
 from liveact_cli.mini.performer import perform
 from liveact_cli.mini.visemes import VISEME_INDEX, VISEMES
 from liveact_cli.training import augment
-from liveact_cli.training.corpus import SPLITS
+from liveact_cli.training.corpus import SPLITS, TRAINING
 from liveact_cli.training.prosody import prosody
 from liveact_cli.training.rawstore import read_raw
 from liveact_cli.training.streams import class_track, speech_track, viseme_of
 
 RATE: Final = 16000
-_SPLITS: Final = ("dev", "natural-dev", "further-dev", "test")
 LENGTH: Final = 28.0
 """Seconds after which a clip ends."""
 
@@ -103,7 +102,7 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, help="default: the packaged ones")
     parser.add_argument("--performer", action="store_true")
     parser.add_argument("--spoilt", action="store_true")
-    parser.add_argument("--split", choices=_SPLITS, default="dev")
+    parser.add_argument("--split", choices=sorted(SPLITS.keys() - set(TRAINING)), default="dev")
     parser.add_argument("--sources", nargs="+", help="only these of the split")
     parser.add_argument("--intervals", action="store_true", help="95 %%, by bootstrap")
     parser.add_argument("--seconds", type=float, default=110.0, help="of each source")

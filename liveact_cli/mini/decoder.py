@@ -120,7 +120,7 @@ def meet_lips(motion: "NDArray[np.float32]", before: "NDArray[np.float32] | None
 
 def shut_lids(motion: "NDArray[np.float32]") -> None:
     """Let lids that are more than half way shut do shut, in place; the same mean as for lips."""
-    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+    for name in LIDS:
         lid = motion[:, CHANNEL_INDEX[name]]
         motion[:, CHANNEL_INDEX[name]] = lid + _rise(lid, *SHUTTING) * (1.0 - lid)
 
@@ -129,15 +129,15 @@ def begin_awake(motion: "NDArray[np.float32]") -> None:
     """Leave out, in place, a blink that begins in a recording's first `AWAKE` frames.
 
     What people see of a video that does not play is its first frame. Lids that stay shut for longer
-    than a blink were told to.
+    than a blink were told to, and one lid alone winks.
     """
     moving, longest = BLINK
-    for name in LIDS:
-        lid = motion[:, CHANNEL_INDEX[name]]
-        edges = np.diff(np.concatenate([[0], lid > moving, [0]]))
-        for first, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
-            if first < AWAKE and stop < len(lid) and stop - first <= longest:
-                lid[first:stop] = lid[stop]
+    columns = [CHANNEL_INDEX[name] for name in LIDS]
+    closing = (motion[:, columns] > moving).all(axis=1)
+    edges = np.diff(np.concatenate([[0], closing, [0]]))
+    for first, stop in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True):
+        if first < AWAKE and stop < len(motion) and stop - first <= longest:
+            motion[first:stop, columns] = motion[stop, columns]
 
 
 def _limits() -> "tuple[NDArray[np.float32], NDArray[np.float32]]":

@@ -329,7 +329,7 @@ def main() -> None:
     make_raw(options.out / "raw", options.hours, options.seed, options.jobs)
     if options.raw:
         return
-    for split in ("test", "dev", "natural-dev", "further-dev", *TRAINING):
+    for split in SPLITS:
         if not (options.out / "streams" / split / "index.json").exists():
             hours = make_streams(options.out, split, options.takes, options.seed, options.jobs)
             print(f"{split}: {hours:.2f} h of streams", flush=True)

@@ -60,10 +60,8 @@ SOURCE_WEIGHTS = {
     "festival": 0.6,
 }
 """How often a second of each source is drawn; the natural voices are scarce and matter most."""
-ROUNDED_WEIGHT, ROUNDED_FRONT = (
-    2.0,
-    frozenset(("fr", "de", "nl", "fi", "sv", "da", "nb", "hu", "tr")),
-)
+ROUNDED_WEIGHT = 2.0
+ROUNDED_FRONT = frozenset(("fr", "de", "nl", "fi", "sv", "da", "nb", "hu", "tr"))
 """How much more often these languages are drawn: their y and ø sound like i and e to others, and
 only they teach how the lips differ."""
 CLEAN_WEIGHT = 1.5

@@ -201,21 +201,29 @@ def test_frames_resume_where_they_stopped() -> None:
 
 @pytest.mark.parametrize("first", [0, 1, 5])
 def test_no_recording_begins_with_a_blink(first: int) -> None:
-    blink = CHANNEL_INDEX["eyeBlinkLeft"]
+    blink = [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkRight"]]
     motion = np.full((21, NUM_CHANNELS), 0.05, np.float32)
-    motion[first : first + 5, blink] = (0.4, 1.0, 1.0, 0.6, 0.2)
-    motion[14:18, blink] = later = (0.5, 1.0, 0.5, 0.2)
+    motion[first : first + 5, blink] = np.array([[0.4, 1.0, 1.0, 0.6, 0.2]]).T
+    motion[14:18, blink] = later = np.array([[0.5, 1.0, 0.5, 0.2]]).T
     motion[:, CHANNEL_INDEX["jawOpen"]] = 0.5
     begin_awake(motion)
     assert motion[:14, blink] == pytest.approx(0.05)
-    assert motion[14:18, blink] == pytest.approx(later)
+    assert motion[14:18, blink] == pytest.approx(np.repeat(later, 2, axis=1))
     assert (motion[:, CHANNEL_INDEX["jawOpen"]] == 0.5).all()
 
 
-def test_eyes_that_are_told_to_stay_shut_do() -> None:
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (slice(2, 16), slice(2, 16)),  # longer than a blink
+        (slice(6, 21), slice(6, 21)),  # to the end of what is known
+        (slice(1, 6), slice(0)),  # a wink
+    ],
+)
+def test_lids_that_are_told_to_shut_do(left: slice, right: slice) -> None:
     motion = np.zeros((21, NUM_CHANNELS), np.float32)
-    motion[2:16, CHANNEL_INDEX["eyeBlinkLeft"]] = 0.9
-    motion[6:, CHANNEL_INDEX["eyeBlinkRight"]] = 0.9  # to the end of what is known
+    motion[left, CHANNEL_INDEX["eyeBlinkLeft"]] = 0.9
+    motion[right, CHANNEL_INDEX["eyeBlinkRight"]] = 0.9
     before = motion.copy()
     begin_awake(motion)
     assert np.array_equal(motion, before)
