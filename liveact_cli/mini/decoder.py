@@ -2,8 +2,9 @@
 
 A chunk sees its neighbour only through a noisy memory, so head, brows and eyes would jump a little
 at chunk boundaries. `MotionDecoder` continues every slow curve where it was, at the speed it had,
-the gaze where it was, and lets the difference fade over most of a chunk; lips and lids, which are
-quick, over a few frames. Nothing is delayed for it.
+the gaze where it was, and lets the difference fade over most of a chunk; mouth corners and lids,
+which are quick, over a few frames. What else the mouth does follows the sound, which knows of no
+boundary: there is nothing to join. Nothing is delayed for it.
 """
 
 from collections import deque
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 FADE: Final = 24
 """Video frames over which a seam's difference fades; less than any chunk but the first has."""
 SLOW_REGIONS: Final = ("brows", "head")
-LIP_FADE: Final = 5
-"""Video frames over which the difference fades where lips are concerned."""
-LIP_MENDING: Final = 1.5
-"""Share of a jump in the lips that is taken out, in halves (dev split)."""
-LIP_REGIONS: Final = ("mouth_shape", "mouth_corners")
+QUICK_FADE: Final = 5
+"""Video frames over which the difference fades in mouth corners and lids."""
+QUICK_MENDING: Final = 1.5
+"""Share of a jump in mouth corners and lids that is taken out, in halves (dev split)."""
+CORNERS: Final = tuple(name for name in MOTION_CHANNELS if name in EXPRESSIVE and "mouth" in name)
+"""Smiles and the like last for seconds and are sampled, so they differ from chunk to chunk."""
 LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight")
 LOOKING: Final = ("gazeX", "gazeY", "eyeWide")
 """What rests between its own jumps: it goes on from where it was, at no speed."""
@@ -176,7 +178,7 @@ class MotionDecoder:
         self.mend = mend
         self.tail: Tensor | None = None
         self.slow = _columns(SLOW_REGIONS)
-        self.quick = torch.cat([_columns(LIP_REGIONS), _channels(LIDS)])
+        self.quick = _channels(CORNERS + LIDS)
         self.looking = _channels(LOOKING)
 
     def decode(self, latent: Tensor) -> "NDArray[np.float32]":
@@ -213,18 +215,18 @@ class MotionDecoder:
         motion[:count, self.slow] += gap * fade + (speed - own_speed) * drift
 
     def _join_quick(self, motion: Tensor) -> None:
-        """Take the jump out of lips and lids: how far the first frame lies off a curve either side.
+        """Take the jump out of corners and lids: how far the first frame lies off a curve.
 
-        A curve through the two frames before and the second and third after sees half of a jump.
+        One through the two frames before and the second and third after sees half of a jump.
         """
         assert self.tail is not None
         past, new = self.tail[:, self.quick], motion[:3, self.quick]
         if len(new) < 3:
             return
         between = (4.0 * (past[-1] + new[1]) - past[-2] - new[2]) / 6.0
-        gap = LIP_MENDING * (between - new[0])
-        count = min(LIP_FADE, len(motion))
-        t = (torch.arange(count) / LIP_FADE)[:, None]
+        gap = QUICK_MENDING * (between - new[0])
+        count = min(QUICK_FADE, len(motion))
+        t = (torch.arange(count) / QUICK_FADE)[:, None]
         motion[:count, self.quick] += gap * (1 + 2 * t) * (1 - t).square()
 
     def _join_looking(self, motion: Tensor) -> None:
