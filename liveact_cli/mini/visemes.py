@@ -75,10 +75,12 @@ _IPA_GROUPS = {
     "AX": "əɘɵʌᵊɞɐ",
 }
 _IPA = {char: name for name, chars in _IPA_GROUPS.items() for char in chars}
-_AFFRICATES = dict.fromkeys(("tʃ", "dʒ", "tɕ", "dʑ", "tʂ", "dʐ"), "SH") | {
+_IPA_PAIRS = dict.fromkeys(("tʃ", "dʒ", "tɕ", "dʑ", "tʂ", "dʐ"), "SH") | {
     "ts": "SZ",
     "dz": "SZ",
+    "əʊ": "OW",
 }
+"""Two letters whose lips are not those of the first."""
 # The one-letter diphthongs and rhotics of the misaki alphabet (hibari's), which plain IPA lacks.
 _MISAKI = {"A": "AE", "I": "AA", "O": "OW", "Q": "OW", "W": "AA", "Y": "OW", "T": "TDN", "S": "SH"}
 
@@ -108,8 +110,8 @@ def viseme_of_ipa(label: str) -> str:
         if any(c.isalpha() and unicodedata.category(c) != "Lm" for c in text):
             raise KeyError(f"no viseme for the phone {label!r}")
         return "sil"
-    if plain[:2] in _AFFRICATES:
-        return _AFFRICATES[plain[:2]]
+    if plain[:2] in _IPA_PAIRS:
+        return _IPA_PAIRS[plain[:2]]
     return _IPA.get(plain[0]) or _MISAKI[plain[0]]
 
 
