@@ -49,10 +49,20 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "test": ("librivox", "tale", "prompts-fr"),
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
-_RECORDED = (
-    "prompts-it-train", "prompts-ru-train", "prompts-it-dev", "prompts-ru-dev", "prompts-fr",
-    "librivox", "tale", "sonnets-train", "sonnets-dev", "mfa", "novel-train", "novel-dev",
-)  # fmt: skip
+_READ: dict[str, Callable[[], Iterator[Utterance]]] = {
+    "prompts-it-train": partial(recordings.read_prompts, "it", "train"),
+    "prompts-it-dev": partial(recordings.read_prompts, "it", "dev"),
+    "prompts-ru-train": partial(recordings.read_prompts, "ru", "train"),
+    "prompts-ru-dev": partial(recordings.read_prompts, "ru", "dev"),
+    "prompts-fr": partial(recordings.read_prompts, "fr"),
+    "sonnets-train": partial(recordings.read_sonnets, "train"),
+    "sonnets-dev": partial(recordings.read_sonnets, "dev"),
+    "novel-train": partial(recordings.read_novel, "train"),
+    "novel-dev": partial(recordings.read_novel, "dev"),
+    "librivox": recordings.read_librivox,
+    "tale": recordings.read_tale,
+    "mfa": recordings.read_mfa,
+}
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
@@ -66,10 +76,10 @@ _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "flite": synthesise.speak_flite,
     "piper": synthesise.speak_piper,
     "festival": synthesise.speak_festival,
-    "kokoro": kokoro.speak_kokoro,
-    "kokoro-far": partial(kokoro.speak_kokoro, far=True),
+    "kokoro": partial(kokoro.speak_kokoro, cast=kokoro.USUAL),
+    "kokoro-far": partial(kokoro.speak_kokoro, cast=kokoro.FAR),
     "pico": pico.speak_pico,
-    "kokoro-dev": partial(kokoro.speak_kokoro, dev=True),
+    "kokoro-dev": partial(kokoro.speak_kokoro, cast=kokoro.HELD_OUT),
 }
 
 
@@ -171,20 +181,7 @@ def _speak(name: str, folder: Path, seconds: float, seed: int, suffix: str) -> s
 
 
 def _record(name: str, folder: Path) -> str:
-    if name == "librivox":
-        utterances = recordings.read_librivox()
-    elif name == "mfa":
-        utterances = recordings.read_mfa()
-    elif name == "tale":
-        utterances = recordings.read_tale()
-    elif name.startswith("sonnets"):
-        utterances = recordings.read_sonnets(name.removeprefix("sonnets-"))
-    elif name.startswith("novel"):
-        utterances = recordings.read_novel(name.removeprefix("novel-"))
-    else:
-        language, _, part = name.removeprefix("prompts-").partition("-")
-        utterances = recordings.read_prompts(language, part)
-    return f"{name}: {write_raw(folder, name, utterances, float('inf')) / 60:.1f} min"
+    return f"{name}: {write_raw(folder, name, _READ[name](), float('inf')) / 60:.1f} min"
 
 
 def _apart(work: Callable[..., str], name: str, *arguments: Any) -> str:
@@ -229,7 +226,7 @@ def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
             pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")
             for name, seconds in DEV_SECONDS.items()
         ]
-        tasks += [pool.submit(_apart, _record, name, folder) for name in _RECORDED]
+        tasks += [pool.submit(_apart, _record, name, folder) for name in _READ]
         for task in tasks:
             print(task.result(), flush=True)
 

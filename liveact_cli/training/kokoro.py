@@ -11,9 +11,12 @@ import random
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,9 @@ from liveact_cli.training.synthesise import (
     with_output,
 )
 
+Style = NDArray[np.float32]
+"""A voice: `[510, 256]`, a vector for each length of text."""
+Styles = dict[str, Style]
 VOICES = PACKAGES / "kokoro-js" / "voices"
 RATE = 24000
 LATE = 0.0625
@@ -45,16 +51,6 @@ _LONGEST = 480
 DEV_VOICES = ("af_sarah", "am_fenrir", "bf_emma", "bm_lewis")
 """Speakers whom only the dev split hears."""
 _ENGLISH = ("af", "am", "bf", "bm")
-LANGUAGES: list[tuple[str, str, str, float]] = [
-    # espeak's voice, language of the text, first letter of Kokoro's voices, weight
-    ("en-us", "en", "a", 5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 3.5),
-    ("es", "es", "e", 0.7), ("it", "it", "i", 0.5), ("pt-br", "pt", "p", 0.5),
-]  # fmt: skip
-FAR_LANGUAGES: list[tuple[str, str, str, float]] = [
-    ("en-us", "en", "a", 5.5), ("en", "en", "b", 3), ("fr", "fr", "f", 2),
-    ("es", "es", "e", 0.5), ("it", "it", "i", 0.4), ("pt-br", "pt", "p", 0.4),
-]  # fmt: skip
-
 # What espeak writes, in the alphabet of Kokoro's training texts; longer spellings come first.
 _COMMON = {"tʃ": "ʧ", "dʒ": "ʤ", "ts": "ʦ", "dz": "ʣ", "g": "ɡ"}
 _BOTH = {
@@ -123,9 +119,7 @@ class KokoroVoice:
         return np.asarray(np.squeeze(sound), np.float32), phones
 
 
-def draw_style(
-    styles: dict[str, NDArray[np.float32]], kind: str, rng: random.Random, dev: bool
-) -> tuple[str, NDArray[np.float32]]:
+def draw_style(styles: Styles, kind: str, rng: random.Random, dev: bool) -> tuple[str, Style]:
     """A speaker of the language `kind`, pure or mixed, and his name; dev and train share no voice.
 
     English timbres serve every language: most others have one or two voices of their own.
@@ -150,11 +144,9 @@ def draw_style(
     return f"{second}+{other}+{first}+{third}", style.astype(np.float32)
 
 
-def draw_far_style(
-    styles: dict[str, NDArray[np.float32]], kind: str, rng: random.Random
-) -> tuple[str, NDArray[np.float32]]:
-    """A speaker of nobody's timbre: three of all voices mixed, then up to half as far again from
-    the middle of the English ones; the melody is that of speakers of the language `kind`."""
+def draw_far_style(styles: Styles, kind: str, rng: random.Random) -> tuple[str, Style]:
+    """A speaker of nobody's timbre: three of all voices mixed, then up to 1.6 times as far from the
+    middle of the English ones; the melody is that of speakers of the language `kind`."""
     names = [name for name in sorted(styles) if name not in DEV_VOICES]
     english = [name for name in names if name[:2] in _ENGLISH]
     own = [name for name in names if name[0] == kind]
@@ -165,7 +157,7 @@ def draw_far_style(
         share * styles[name][:, :HALF]
         for share, name in zip(shares / shares.sum(), mixed, strict=True)
     )
-    timbre = middle + rng.uniform(1.0, 1.5) * (timbre - middle)
+    timbre = middle + rng.uniform(1.0, 1.6) * (timbre - middle)
     first, second = rng.choice(own), rng.choice(own if len(own) > 2 else own + english)
     share = rng.uniform(0, 1)
     melody = share * styles[first][:, HALF:] + (1 - share) * styles[second][:, HALF:]
@@ -173,27 +165,40 @@ def draw_far_style(
     return "+".join([*mixed, first, second]), style
 
 
-def speak_kokoro(seed: int, dev: bool = False, far: bool = False) -> Iterator[Utterance]:
-    """Natural men and women of five languages, tempo 0.7 to 1.6; `dev` speaks with other people.
+@dataclass(frozen=True)
+class Cast:
+    """Who speaks: how often which language, and how a speaker of one is drawn."""
 
-    With `far` nobody speaks with a voice of the package, and English more often.
-    """
-    rng = random.Random(f"kokoro {seed}")
-    languages = FAR_LANGUAGES if far else LANGUAGES
-    weights = [weight for *_, weight in languages]
+    name: str
+    languages: tuple[tuple[str, str, str, float], ...]
+    """espeak's voice, language of the text, first letter of Kokoro's voices, weight."""
+    draw: Callable[[Styles, str, random.Random], tuple[str, Style]]
+
+
+USUAL: Final = Cast("kokoro", (
+    ("en-us", "en", "a", 5.0), ("en", "en", "b", 2.5), ("fr", "fr", "f", 3.5),
+    ("es", "es", "e", 0.7), ("it", "it", "i", 0.5), ("pt-br", "pt", "p", 0.5),
+), partial(draw_style, dev=False))  # fmt: skip
+HELD_OUT: Final = replace(USUAL, name="kokoro-dev", draw=partial(draw_style, dev=True))
+FAR: Final = Cast("kokoro-far", (
+    ("en-us", "en", "a", 4.5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 2.6),
+    ("es", "es", "e", 0.9), ("it", "it", "i", 0.4), ("pt-br", "pt", "p", 0.4),
+), draw_far_style)  # fmt: skip
+
+
+def speak_kokoro(seed: int, cast: Cast) -> Iterator[Utterance]:
+    """Natural men and women of five languages, tempo 0.7 to 1.6."""
+    rng = random.Random(f"{cast.name} {seed}")
+    weights = [weight for *_, weight in cast.languages]
     with tempfile.TemporaryDirectory() as folder:
         voice = KokoroVoice(Path(folder))
         while True:
-            language, text_language, kind, _ = rng.choices(languages, weights)[0]
+            language, text_language, kind, _ = rng.choices(cast.languages, weights)[0]
             text = texts.draw(text_language, rng)
             if text_language == "en" and rng.random() < 0.2:
                 text = texts.hesitate(text, rng)
             phonemes = voice.phonemes(text, language, kind)
-            name, style = (
-                draw_far_style(voice.styles, kind, rng)
-                if far
-                else draw_style(voice.styles, kind, rng, dev)
-            )
+            name, style = cast.draw(voice.styles, kind, rng)
             speed = rng.uniform(0.85, 1.2) if rng.random() < 0.7 else rng.uniform(0.7, 1.6)
             if len(phonemes) < 8:
                 continue

@@ -78,7 +78,7 @@ def test_a_far_speaker_is_no_voice_of_the_package(styles: dict[str, np.ndarray])
         assert first[0] == "f"
         assert len(timbres) == 3
         low, *_, high = sorted(NAMES.index(voice) for voice in timbres)
-        away = sorted((middle + 1.5 * (low - middle), middle + 1.5 * (high - middle), low, high))
+        away = sorted((middle + 1.6 * (low - middle), middle + 1.6 * (high - middle), low, high))
         assert away[0] - 1e-4 <= style[0, 0] <= away[-1] + 1e-4
         outside += not low <= style[0, 0] <= high
         melodies = sorted(NAMES.index(voice) for voice in (first, second))
