@@ -289,7 +289,9 @@ class BasisBuilder:
                 _k: int, _s: float, x: float, sign: float = sign
             ) -> tuple[float, float, float]:
                 u, own = abs(x), side(x, sign)
-                return sign * 0.18 * u**1.3 * own, 0.5 * u**2.2 * own, 0.0
+                # The chin that bulges under a frown lifts the middle of the lips.
+                lift = -0.13 * (1 - u * u)
+                return sign * 0.30 * u**1.3 * own, (0.54 * u**2.2 + lift) * own, 0.0
 
             table[f"mouthSmile{name}"] = self._lips(smile, _zygomatic(sign))
             table[f"mouthStretch{name}"] = self._lips(stretch)
