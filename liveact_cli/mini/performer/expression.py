@@ -142,7 +142,6 @@ MANNERS: Final[dict[str, Manner]] = {
             "mouthFrownRight": 0.25,
             "cheekSquintLeft": 0.55,
             "browOuterUpRight": 0.85,
-            "eyeBlink": 0.06,
             "mouthPress": 0.60,
         },
         head={"pitch": -2.2, "roll": 2.0, "yaw": 1.0},
