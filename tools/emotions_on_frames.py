@@ -54,18 +54,6 @@ FIRST, STEP = 50, 23
 BLINK: Final = 0.4
 """Lids that are farther down than this blink; no emotion lowers them as far."""
 TILE: Final = 150
-SKIPPED: Final = frozenset(
-    (
-        "hopper-microphone",
-        "hopper-tilted",
-        "hopper-close",
-        "hopper-half-body",
-        "hopper-small",
-        "joconde-dark",
-        "joconde-mirrored",
-    )
-)
-"""Portraits that show again what others do."""
 LARGEST_SHEET: Final = 380_000
 
 UNITS: Final[dict[str, tuple[str, ...]]] = {
@@ -295,8 +283,8 @@ def joined(changes: dict[str, float]) -> dict[str, float]:
 def portraits(options: argparse.Namespace) -> list[Portrait]:
     """Return the portraits that are asked for."""
     if options.all:
-        names = [p.name for p in PORTRAITS if p.name not in SKIPPED]
-        return [Portrait(p.name, fit, picture) for p, picture, fit in available(names)]
+        every = available([p.name for p in PORTRAITS])
+        return [Portrait(p.name, fit, picture) for p, picture, fit in every]
     pictures = {path.stem: read_picture(path) for path in options.refs}
     return [Portrait(name, fit_face(picture), picture) for name, picture in pictures.items()]
 
