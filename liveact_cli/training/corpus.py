@@ -35,7 +35,7 @@ MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
 """Added for the second audio net; the split "more" is streams of these alone."""
 NATURAL: dict[str, float] = {"kokoro": 0.23}
 """Added later still, with the sonnets: many natural voices, the split "natural"."""
-FURTHER: dict[str, float] = {"kokoro-far": 0.15, "pico": 0.09}
+FURTHER: dict[str, float] = {"kokoro-far": 0.367, "pico": 0.09}
 """Added last, with a novel: speakers far from Kokoro's, six voices; the split "further"."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
