@@ -2,11 +2,11 @@
 
 A chunk sees its neighbour only through a noisy memory, so head, brows and eyes would jump a little
 at chunk boundaries. `MotionDecoder` continues every slow curve where it was, at the speed it had,
-the gaze where it was, and lets the difference fade over most of a chunk; mouth corners and lids,
-which are quick, over a few frames. What else the mouth does follows the sound, which knows of no
-boundary: there is nothing to join. Nothing is delayed for it.
+the gaze where it was, and lets the difference fade over most of a chunk; the mouth and the lids,
+which are quick, over a few frames. Nothing is delayed for it.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,11 +34,13 @@ FADE: Final = 24
 """Video frames over which a seam's difference fades; less than any chunk but the first has."""
 SLOW_REGIONS: Final = ("brows", "head")
 QUICK_FADE: Final = 5
-"""Video frames over which the difference fades in mouth corners and lids."""
+"""Video frames over which the difference fades in mouth and lids."""
 QUICK_MENDING: Final = 1.5
-"""Share of a jump in mouth corners and lids that is taken out, in halves (dev split)."""
-CORNERS: Final = tuple(name for name in MOTION_CHANNELS if name in EXPRESSIVE and "mouth" in name)
-"""Smiles and the like last for seconds and are sampled, so they differ from chunk to chunk."""
+"""Share of a jump in mouth and lids that is taken out, in halves (dev split)."""
+LIP_JUMP: Final = 0.02
+"""The most that is taken out where lips follow the sound, which knows of no boundary: a larger jump
+there is speech. Smiles and the like are sampled, and differ from chunk to chunk."""
+LIP_REGIONS: Final = ("mouth_shape", "mouth_corners")
 LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight")
 LOOKING: Final = ("gazeX", "gazeY", "eyeWide")
 """What rests between its own jumps: it goes on from where it was, at no speed."""
@@ -178,7 +180,10 @@ class MotionDecoder:
         self.mend = mend
         self.tail: Tensor | None = None
         self.slow = _columns(SLOW_REGIONS)
-        self.quick = _channels(CORNERS + LIDS)
+        self.quick = torch.cat([_columns(LIP_REGIONS), _channels(LIDS)])
+        names = [MOTION_CHANNELS[i] for i in self.quick]
+        free = (*EXPRESSIVE, *LIDS)
+        self.most = torch.tensor([math.inf if name in free else LIP_JUMP for name in names])
         self.looking = _channels(LOOKING)
 
     def decode(self, latent: Tensor) -> "NDArray[np.float32]":
@@ -215,7 +220,7 @@ class MotionDecoder:
         motion[:count, self.slow] += gap * fade + (speed - own_speed) * drift
 
     def _join_quick(self, motion: Tensor) -> None:
-        """Take the jump out of corners and lids: how far the first frame lies off a curve.
+        """Take the jump out of mouth and lids: how far the first frame lies off a curve.
 
         One through the two frames before and the second and third after sees half of a jump.
         """
@@ -224,7 +229,7 @@ class MotionDecoder:
         if len(new) < 3:
             return
         between = (4.0 * (past[-1] + new[1]) - past[-2] - new[2]) / 6.0
-        gap = QUICK_MENDING * (between - new[0])
+        gap = (QUICK_MENDING * (between - new[0])).clamp(-self.most, self.most)
         count = min(QUICK_FADE, len(motion))
         t = (torch.arange(count) / QUICK_FADE)[:, None]
         motion[:count, self.quick] += gap * (1 + 2 * t) * (1 - t).square()
