@@ -181,11 +181,11 @@ MANNERS: Final[dict[str, Manner]] = {
     # AU 4+7+24, one brow raised, looking up and aside (Rozin and Cohen 2003)
     "thinking": Manner(
         face={
-            "browDownRight": 1.35,
-            "browDownLeft": 0.35,
+            "browDownRight": 1.50,
+            "browDownLeft": 0.45,
             "browOuterUpLeft": 1.20,
-            "cheekSquintRight": 0.60,
-            "cheekSquintLeft": 0.40,
+            "cheekSquintRight": 0.45,
+            "cheekSquintLeft": 0.25,
             "mouthPress": 0.35,
         },
         rest={"mouthPress": 0.10, "mouthPucker": 0.15},
