@@ -51,6 +51,7 @@ _LONGEST = 480
 DEV_VOICES = ("af_sarah", "am_fenrir", "bf_emma", "bm_lewis")
 """Speakers whom only the dev split hears."""
 _ENGLISH = ("af", "am", "bf", "bm")
+
 # What espeak writes, in the alphabet of Kokoro's training texts; longer spellings come first.
 _COMMON = {"tʃ": "ʧ", "dʒ": "ʤ", "ts": "ʦ", "dz": "ʣ", "g": "ɡ"}
 _BOTH = {
