@@ -26,7 +26,7 @@ from direction_timing import Stage
 from face_actions import SIDES, actions
 from numpy.typing import NDArray
 from PIL import Image
-from portraits import PORTRAITS, available, read_picture
+from portraits import available, read_picture
 
 from liveact_cli.mini.direction import MiniDirection
 from liveact_cli.mini.face.calibrate import region_of
@@ -283,8 +283,7 @@ def joined(changes: dict[str, float]) -> dict[str, float]:
 def portraits(options: argparse.Namespace) -> list[Portrait]:
     """Return the portraits that are asked for."""
     if options.all:
-        every = available([p.name for p in PORTRAITS])
-        return [Portrait(p.name, fit, picture) for p, picture, fit in every]
+        return [Portrait(p.name, fit, picture) for p, picture, fit in available()]
     pictures = {path.stem: read_picture(path) for path in options.refs}
     return [Portrait(name, fit_face(picture), picture) for name, picture in pictures.items()]
 
