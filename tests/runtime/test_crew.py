@@ -98,6 +98,7 @@ number = int(sys.argv[2])
 pipe = connected(sys.argv[1:])
 print("this must not be seen")
 if number == 1:
+    pipe.recv()  # not before both are there: one that dies earlier ends the other
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(60)
 """
@@ -111,6 +112,7 @@ time.sleep(60)
     assert first is not None
     assert second is not None
     begun = time.monotonic()
+    second.send("go")
     with pytest.raises(EOFError):
         second.recv()
     assert launch.end_of(1) == Ended(-signal.SIGKILL)
