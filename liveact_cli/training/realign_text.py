@@ -1,9 +1,11 @@
-"""Label the English of the neural voices as real recordings are labelled: by forced alignment.
+"""Label the neural voices as real recordings are labelled: by forced alignment.
 
     python -m liveact_cli.training.realign_text --corpus DIR hibari piper hibari-dev piper-dev
 
-The voices' own durations put the borders of vowels up to a tenth of a second off, and their phone
-alphabets name weak vowels in other ways than a dictionary does. An utterance keeps its own phones
+The voices' own durations put the borders of vowels up to a tenth of a second off (a French s of
+Kokoro lasts 50 ms by them, 110 by the sound), and their English alphabets name weak vowels in other
+ways than a dictionary does. So English is aligned with its text and named by the dictionary; what
+is aligned of other languages keeps its phones, which only get new times. An utterance keeps its own
 where the aligner finds no path, or one that agrees too little with them (other words were said).
 `training.corpus --raw` speaks, then this, then `training.corpus` makes the streams of it.
 """
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from difflib import SequenceMatcher
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 from liveact_cli.mini.visemes import VISEMES
 from liveact_cli.training.align import Aligner
 from liveact_cli.training.rawstore import RawEntry, read_raw
+from liveact_cli.training.recordings import phone_spans
 from liveact_cli.training.streams import viseme_of
 from liveact_cli.training.synthesise import PhoneSpan
 
@@ -32,9 +36,22 @@ FARTHEST = 0.06
 """Seconds that their starts may lie apart, in the median."""
 
 
+VOICES = {"en": "en-us", "fr": "fr", "es": "es", "it": "it", "pt": "pt-br"}
+"""The languages that are aligned, and espeak's name for each."""
+
+
 @cache
-def _aligner() -> Aligner:
-    return Aligner()
+def _aligner(language: str) -> Aligner:
+    return Aligner(VOICES[language])
+
+
+def words_between_pauses(phones: Sequence[PhoneSpan]) -> list[str]:
+    """What is said from pause to pause, in IPA."""
+    return [
+        "".join(label for label, *_ in group)
+        for said, group in groupby(phones, lambda phone: bool(phone[0]))
+        if said
+    ]
 
 
 def agree(one: Sequence[PhoneSpan], other: Sequence[PhoneSpan]) -> bool:
@@ -56,12 +73,17 @@ def agree(one: Sequence[PhoneSpan], other: Sequence[PhoneSpan]) -> bool:
 
 def aligned(entry: RawEntry) -> list[PhoneSpan] | None:
     """Phones of one utterance by forced alignment; None where its own are to be kept."""
-    if entry.language != "en":
+    language = entry.language.partition("-")[0]
+    if language not in VOICES:
         return None
-    found = _aligner().align(entry.sound(), entry.text)
+    aligner, sound = _aligner(language), entry.sound()
+    if language == "en":
+        found = aligner.align(sound, entry.text)
+    else:
+        found = aligner.align_ipa(sound, words_between_pauses(entry.phones))
     if not found:
         return None
-    phones = [("ARPA:" + p.label if p.label else "", p.start, p.stop) for p in found]
+    phones = phone_spans(found)
     return phones if agree(entry.phones, phones) else None
 
 

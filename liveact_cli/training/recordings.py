@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from liveact_cli.training.align import AlignedPhone, AlignedWord, Aligner
 from liveact_cli.training.packages import PACKAGES
 from liveact_cli.training.resample import RATE
-from liveact_cli.training.synthesise import Utterance
+from liveact_cli.training.synthesise import PhoneSpan, Utterance
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
 DOCUMENTS = Path("/usr/share/doc")
@@ -91,12 +91,16 @@ def _reads(phones: Sequence[AlignedPhone], worst: float) -> bool:
     )
 
 
+def phone_spans(phones: Sequence[AlignedPhone]) -> list[PhoneSpan]:
+    """Aligned phones as the corpus stores them: IPA, or an English phone's name after "ARPA:"."""
+    return [(p.ipa or ("ARPA:" + p.label if p.label else ""), p.start, p.stop) for p in phones]
+
+
 def _utterance(
     samples: NDArray[np.float32], phones: Sequence[AlignedPhone],
     source: str, voice: str, language: str, text: str,
 ) -> Utterance:  # fmt: skip
-    spans = [(p.ipa or ("ARPA:" + p.label if p.label else ""), p.start, p.stop) for p in phones]
-    return Utterance(samples, spans, source, voice, language, text)
+    return Utterance(samples, phone_spans(phones), source, voice, language, text)
 
 
 def _texts(language: str) -> dict[str, str]:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from liveact_cli.core.errors import WeightsError
 from liveact_cli.mini.visemes import viseme_of_arpabet, viseme_of_ipa
 from liveact_cli.training import align
 from liveact_cli.training.align import Aligner, words_of
+from liveact_cli.training.realign_text import words_between_pauses
 from liveact_cli.training.synthesise import trim_to_sound
 
 DATA = Path(__file__).parents[1] / "data" / "speech"
@@ -46,20 +48,44 @@ def test_other_languages_keep_the_sounds_that_english_phones_stand_for(
 ) -> None:
     samples, words, _ = synthetic()
 
-    def spelt(word: str, voice: str) -> tuple[tuple[str, str], ...]:
-        return tuple(
+    def spelt(word: str) -> list[tuple[str, str]]:
+        return [
             (phone, "ʁ" if phone == "R" else "")
             for phone in aligner.decoder.lookup_word(word).split()
-        )
+        ]
 
-    monkeypatch.setattr(align, "_espeak_phones", spelt)
+    monkeypatch.setattr(align, "_espeak_ipa", lambda word, voice: word)
+    monkeypatch.setattr(align, "ipa_to_arpabet", spelt)
     monkeypatch.setattr(align.shutil, "which", lambda name: name)
-    found = Aligner("fr").align(samples, words)
+    found = Aligner("it").align(samples, words)
     assert found is not None
     assert {(p.label, p.ipa) for p in found if p.label == "R" or p.ipa} == {("R", "ʁ")}
     english = aligner.align(samples, words)
     assert english is not None
     assert not any(p.ipa for p in english)
+
+
+def test_known_phones_get_the_times_at_which_they_are_said() -> None:
+    samples, _, phones = synthetic()
+    found = Aligner("it").align_ipa(samples, words_between_pauses(phones))
+    assert found is not None
+    said = [p for p in found if p.ipa]
+    known = {label: [a for name, a, _ in phones if name == label] for label in "pbmfvsʃz"}
+    ours = {label: [p.start for p in said if p.ipa == label] for label in known}
+    assert {k: len(v) for k, v in ours.items()} == {k: len(v) for k, v in known.items()}
+    apart = np.concatenate([np.subtract(ours[label], known[label]) for label in known])
+    assert len(apart) >= 20
+    assert abs(np.median(apart)) < 0.03
+    assert np.quantile(np.abs(apart), 0.85) < 0.07
+
+
+def test_french_tells_where_its_model_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(align, "FRENCH_MODEL", tmp_path / "fr-fr")
+    with pytest.raises(WeightsError, match="French") as caught:
+        Aligner("fr-be")
+    assert "training.packages" in str(caught.value.hint)
 
 
 def test_phones_are_in_order_and_inside_the_recording(aligner: Aligner) -> None:
