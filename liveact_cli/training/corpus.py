@@ -36,13 +36,16 @@ MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
 NATURAL: dict[str, float] = {"kokoro": 0.23}
 """Added later still, with the sonnets: many natural voices, the split "natural"."""
 FURTHER: dict[str, float] = {"kokoro-far": 0.367, "pico": 0.09}
-"""Added last, with a novel: speakers far from Kokoro's, six voices; the split "further"."""
+"""Then, with a novel: speakers far from Kokoro's, six voices; the split "further"."""
+FRENCH: dict[str, float] = {"kokoro-french": 0.28, "pico-french": 0.052, "espeak-french": 0.052}
+"""Added last, when there were a thousand French sentences to say instead of twelve."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": (*SHARES, "prompts-it-train", "prompts-ru-train"),
     "more": tuple(MORE),
     "natural": (*NATURAL, "sonnets-train"),
     "further": (*FURTHER, "novel-train"),
+    "french": tuple(FRENCH),
     "dev": ("hibari-dev", "espeak-dev", "piper-dev", "prompts-it-dev", "prompts-ru-dev"),
     "natural-dev": ("kokoro-dev", "sonnets-dev", "mfa"),
     "further-dev": ("novel-dev",),
@@ -66,7 +69,7 @@ _READ: dict[str, Callable[[], Iterator[Utterance]]] = {
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
-TRAINING = ("train", "more", "natural", "further")
+TRAINING = ("train", "more", "natural", "further", "french")
 """The splits that nets learn from; all others judge."""
 _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "espeak": synthesise.speak_espeak,
@@ -79,6 +82,9 @@ _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "kokoro": partial(kokoro.speak_kokoro, cast=kokoro.USUAL),
     "kokoro-far": partial(kokoro.speak_kokoro, cast=kokoro.FAR),
     "pico": pico.speak_pico,
+    "kokoro-french": partial(kokoro.speak_kokoro, cast=kokoro.FRENCH),
+    "pico-french": partial(pico.speak_pico, languages=pico.FRENCH),
+    "espeak-french": partial(synthesise.speak_espeak, languages=synthesise.ESPEAK_FRENCH),
     "kokoro-dev": partial(kokoro.speak_kokoro, cast=kokoro.HELD_OUT),
 }
 
@@ -220,7 +226,7 @@ def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, hours * 3600 * share, seed + 1, "")
-            for name, share in (MORE | NATURAL | FURTHER).items()
+            for name, share in (MORE | NATURAL | FURTHER | FRENCH).items()
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")

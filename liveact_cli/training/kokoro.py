@@ -166,6 +166,12 @@ def draw_far_style(styles: Styles, kind: str, rng: random.Random) -> tuple[str, 
     return "+".join([*mixed, first, second]), style
 
 
+def draw_any_style(styles: Styles, kind: str, rng: random.Random) -> tuple[str, Style]:
+    """Three of four speakers far from Kokoro's, the fourth nearer."""
+    near = rng.random() < 0.25
+    return draw_style(styles, kind, rng, False) if near else draw_far_style(styles, kind, rng)
+
+
 @dataclass(frozen=True)
 class Cast:
     """Who speaks: how often which language, and how a speaker of one is drawn."""
@@ -185,6 +191,7 @@ FAR: Final = Cast("kokoro-far", (
     ("en-us", "en", "a", 4.5), ("en", "en", "b", 2.5), ("fr", "fr", "f", 2.6),
     ("es", "es", "e", 0.9), ("it", "it", "i", 0.4), ("pt-br", "pt", "p", 0.4),
 ), draw_far_style)  # fmt: skip
+FRENCH: Final = Cast("kokoro-french", (("fr", "fr", "f", 1.0),), draw_any_style)
 
 
 def speak_kokoro(seed: int, cast: Cast) -> Iterator[Utterance]:

@@ -5,7 +5,7 @@ are; what does not fit is left out.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,18 +20,21 @@ LANGUAGES = (
     ("fr-FR", "fr", "fr", 14), ("de-DE", "de", "de", 8), ("en-US", "en-us", "en", 6),
     ("en-GB", "en-us", "en", 6), ("es-ES", "es", "es", 5), ("it-IT", "it", "it", 5),
 )  # fmt: skip
+FRENCH = LANGUAGES[:1]
 _SHORTEST = 16000
 
 
-def speak_pico(seed: int) -> Iterator[Utterance]:
-    """Six voices, their pitch, tempo and vocal tract length varied."""
+def speak_pico(
+    seed: int, languages: Sequence[tuple[str, str, str, int]] = LANGUAGES
+) -> Iterator[Utterance]:
+    """The voices of some languages, their pitch, tempo and vocal tract length varied."""
     from py_nanotts import NanoTTS
 
     rng, engine = random.Random(f"pico {seed}"), NanoTTS()
-    aligners = {voice: Aligner(voice) for voice in sorted({said for _, said, _, _ in LANGUAGES})}
-    weights = [weight for *_, weight in LANGUAGES]
+    aligners = {voice: Aligner(voice) for voice in sorted({said for _, said, _, _ in languages})}
+    weights = [weight for *_, weight in languages]
     while True:
-        voice, said, language, _ = rng.choices(LANGUAGES, weights)[0]
+        voice, said, language, _ = rng.choices(languages, weights)[0]
         text = texts.draw(language, rng)
         if language == "en" and rng.random() < 0.2:
             text = texts.hesitate(text, rng)

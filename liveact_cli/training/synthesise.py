@@ -92,6 +92,9 @@ ESPEAK_MORE: list[tuple[str, str, float]] = [
     ("fr", "fr", 4), ("fr-be", "fr", 0.7), ("fr-ch", "fr", 0.3), ("en", "en", 3.5),
     ("en-gb-x-rp", "en", 1.5),
 ]  # fmt: skip
+ESPEAK_FRENCH: list[tuple[str, str, float]] = [
+    ("fr", "fr", 4), ("fr-be", "fr", 1.5), ("fr-ch", "fr", 1),
+]  # fmt: skip
 # fmt: off
 ESPEAK_VARIANTS = [
     "-", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "klatt",
