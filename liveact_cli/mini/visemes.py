@@ -173,13 +173,14 @@ _IPA_TO_FRENCH = {
     }.items()
     for phone in phones
 } | {vowel + "\u0303": nasal for vowel, nasal in zip("ɑaɛɔoœ", _NASAL, strict=True)}  # fmt: skip
-
-
 _LIGATURES = str.maketrans({"ʧ": "tʃ", "ʤ": "dʒ", "ʦ": "ts", "ʣ": "dz"})
 
 
 def ipa_to_french(word: str) -> list[tuple[str, str]]:
-    """The same in the phones of CMUSphinx's French models, which tell nasal vowels apart."""
+    """Phones of CMUSphinx's French models, which know nasal vowels, for an IPA word.
+
+    Each comes with the IPA letter that it stands for.
+    """
     text = unicodedata.normalize("NFD", word).translate(_LIGATURES)
     marked = zip(text, text[1:] + " ", strict=True)
     spelt = (

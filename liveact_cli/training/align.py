@@ -120,10 +120,10 @@ class Aligner:
         phones = self._spelling(ipa)
         if not phones:
             return None
-        name = "said_" + "_".join(phone + ipa for phone, ipa in phones)
+        name = "said_" + "_".join(phone + letters for phone, letters in phones)
         if name not in self._spelt:
             self.decoder.add_word(name, " ".join(phone for phone, _ in phones), True)
-            self._spelt[name] = tuple("" if self.english else ipa for _, ipa in phones)
+            self._spelt[name] = tuple("" if self.english else letters for _, letters in phones)
         return name
 
     def words(self, samples: NDArray[np.float32], text: str) -> list[AlignedWord] | None:

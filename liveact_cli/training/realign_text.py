@@ -34,8 +34,6 @@ LEAST_AGREEMENT = 0.85
 """How like each other the two sequences of `SURE` visemes must be (1 is equal)."""
 FARTHEST = 0.06
 """Seconds that their starts may lie apart, in the median."""
-
-
 VOICES = {"en": "en-us", "fr": "fr", "es": "es", "it": "it", "pt": "pt-br"}
 """The languages that are aligned, and espeak's name for each."""
 
