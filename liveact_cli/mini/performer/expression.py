@@ -95,7 +95,7 @@ MANNERS: Final[dict[str, Manner]] = {
             "browInnerUp": 1.10,
             "browOuterUp": 1.20,
             "eyeWide": 1.70,
-            "jawOpen": 0.46,
+            "jawOpen": 0.52,
         },
         rest={"jawOpen": 0.18, "mouthFunnel": 0.10},
         head={"pitch": -1.4, "scale": -0.012},
