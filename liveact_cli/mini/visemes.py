@@ -159,32 +159,3 @@ def ipa_to_arpabet(word: str) -> list[tuple[str, str]]:
         phones += [(phone, letters if len(spelt) == 1 else "") for phone in spelt]
         at += len(letters)
     return phones
-
-
-_NASAL = ("an", "an", "in", "on", "on", "un")
-_IPA_TO_FRENCH = {
-    phone: french
-    for french, phones in {
-        "aa": "aɑɐæ", "ai": "ɛ", "au": "oɒ", "bb": "b", "ch": "ʃç", "dd": "dð", "ee": "ə",
-        "ei": "e", "eu": "ø", "ff": "f", "gg": "ɡg", "gn": "ɲ", "ii": "iɪ", "jj": "ʒ", "kk": "k",
-        "ll": "l", "mm": "m", "nn": "nŋ", "oe": "œʌɜ", "oo": "ɔ", "ou": "uʊ", "pp": "p",
-        "rr": "ʁʀrɹx", "ss": "sθ", "tt": "t", "uu": "yʏ", "uy": "ɥ", "vv": "v", "ww": "w",
-        "yy": "j", "zz": "z",
-    }.items()
-    for phone in phones
-} | {vowel + "\u0303": nasal for vowel, nasal in zip("ɑaɛɔoœ", _NASAL, strict=True)}  # fmt: skip
-_LIGATURES = str.maketrans({"ʧ": "tʃ", "ʤ": "dʒ", "ʦ": "ts", "ʣ": "dz"})
-
-
-def ipa_to_french(word: str) -> list[tuple[str, str]]:
-    """Phones of CMUSphinx's French models, which know nasal vowels, for an IPA word.
-
-    Each comes with the IPA letter that it stands for.
-    """
-    text = unicodedata.normalize("NFD", word).translate(_LIGATURES)
-    marked = zip(text, text[1:] + " ", strict=True)
-    spelt = (
-        (_IPA_TO_FRENCH.get(letter + mark) or _IPA_TO_FRENCH.get(letter), letter)
-        for letter, mark in marked
-    )
-    return [(phone, letter) for phone, letter in spelt if phone]

@@ -31,21 +31,21 @@ SHARES: dict[str, float] = {
     "espeak": 0.45, "hibari": 0.32, "flite": 0.08, "piper": 0.09, "festival": 0.05,
 }  # fmt: skip
 """Share of `--hours` that each synthetic source speaks; the real prompts add what there is."""
-MORE: dict[str, float] = {"espeak-more": 0.1, "hibari-more": 0.135}
-"""Added for the second audio net; the split "more" is streams of these alone."""
-NATURAL: dict[str, float] = {"kokoro": 0.23}
-"""Added later still, with the sonnets: many natural voices, the split "natural"."""
-FURTHER: dict[str, float] = {"kokoro-far": 0.367, "pico": 0.09}
-"""Then, with a novel: speakers far from Kokoro's, six voices; the split "further"."""
-FRENCH: dict[str, float] = {"kokoro-french": 0.28, "pico-french": 0.052, "espeak-french": 0.052}
-"""Added last, when there were a thousand French sentences to say instead of twelve."""
+ADDED: dict[str, dict[str, float]] = {
+    "more": {"espeak-more": 0.1, "hibari-more": 0.135},
+    "natural": {"kokoro": 0.23},
+    "further": {"kokoro-far": 0.367, "pico": 0.09},
+    "french": {"kokoro-french": 0.28, "pico-french": 0.052, "espeak-french": 0.052},
+}
+"""The same by split for what was added since, in order: for the second audio net; many natural
+voices; speakers far from these; French, when it had a thousand sentences to say, not twelve."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": (*SHARES, "prompts-it-train", "prompts-ru-train"),
-    "more": tuple(MORE),
-    "natural": (*NATURAL, "sonnets-train"),
-    "further": (*FURTHER, "novel-train"),
-    "french": tuple(FRENCH),
+    "more": tuple(ADDED["more"]),
+    "natural": (*ADDED["natural"], "sonnets-train"),
+    "further": (*ADDED["further"], "novel-train"),
+    "french": tuple(ADDED["french"]),
     "dev": ("hibari-dev", "espeak-dev", "piper-dev", "prompts-it-dev", "prompts-ru-dev"),
     "natural-dev": ("kokoro-dev", "sonnets-dev", "mfa"),
     "further-dev": ("novel-dev",),
@@ -69,7 +69,7 @@ _READ: dict[str, Callable[[], Iterator[Utterance]]] = {
 _DEV_SEED = 1000
 ATTEMPTS = 8
 
-TRAINING = ("train", "more", "natural", "further", "french")
+TRAINING = ("train", *ADDED)
 """The splits that nets learn from; all others judge."""
 _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "espeak": synthesise.speak_espeak,
@@ -226,7 +226,8 @@ def make_raw(folder: Path, hours: float, seed: int, jobs: int) -> None:
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, hours * 3600 * share, seed + 1, "")
-            for name, share in (MORE | NATURAL | FURTHER | FRENCH).items()
+            for added in ADDED.values()
+            for name, share in added.items()
         ]
         tasks += [
             pool.submit(_speak_apart, name, folder, seconds, seed + _DEV_SEED, "-dev")

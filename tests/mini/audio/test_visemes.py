@@ -10,7 +10,6 @@ from liveact_cli.mini.visemes import (
     VISEME_SHAPES,
     VISEMES,
     ipa_to_arpabet,
-    ipa_to_french,
     viseme_of_arpabet,
     viseme_of_ipa,
 )
@@ -63,13 +62,6 @@ def test_ipa_words_become_arpabet() -> None:
     assert ipa_to_arpabet("tʃˈaʊ") == [("CH", "tʃ"), ("AW", "aʊ")]
     assert [phone for phone, _ in ipa_to_arpabet("ˈbampoʊ")] == ["B", "AA", "M", "P", "OW"]
     assert ipa_to_arpabet("ʁøɲ") == [("R", "ʁ"), ("ER", "ø"), ("N", ""), ("Y", "")]
-
-
-def test_french_words_keep_their_nasal_vowels() -> None:
-    assert ipa_to_french("blˈɑ̃") == [("bb", "b"), ("ll", "l"), ("an", "ɑ")]
-    assert [phone for phone, _ in ipa_to_french("yn pɔ̃, ɛ̃ ʧa")] == [
-        "uu", "nn", "pp", "on", "in", "tt", "ch", "aa",
-    ]  # fmt: skip
 
 
 def test_arpabet_spelling_keeps_the_viseme_of_lip_sounds() -> None:
