@@ -97,6 +97,11 @@ def _plain(label: str, known: Container[str]) -> str:
     return "".join(c for part in parts for c in part if c in known)
 
 
+def ipa_letters(word: str) -> str:
+    """The letters of an IPA word that have a viseme, without stress, length and tone."""
+    return _plain(word, _IPA)
+
+
 def viseme_of_ipa(label: str) -> str:
     """Viseme of one IPA phone as espeak-ng or hibari writes it; '' and pure marks are silence.
 
@@ -122,40 +127,3 @@ def viseme_of_arpabet(label: str) -> str:
     """
     name = label.strip().rstrip("012").upper()
     return _ARPABET[name] if name else "sil"
-
-
-_IPA_PAIRS_TO_ARPABET = {
-    "tʃ": "CH", "dʒ": "JH", "tɕ": "CH", "dʑ": "JH", "ts": "T S", "dz": "D Z",
-    "aɪ": "AY", "aʊ": "AW", "eɪ": "EY", "oʊ": "OW", "əʊ": "OW", "ɔɪ": "OY",
-}  # fmt: skip
-_IPA_TO_ARPABET = {
-    phone: arpabet
-    for arpabet, phones in {
-        "P": "p", "B": "bɓ", "M": "mɱ", "F": "f", "V": "vβɸʋ", "T": "tʈ", "D": "dɖɗɾrɽɟɺ",
-        "N": "nɳ", "N Y": "ɲ", "L": "lɫɬɭʟɮ", "L Y": "ʎ", "S": "s", "Z": "z", "SH": "ʃʂɕçɧ",
-        "ZH": "ʒʐʑ",
-        "CH": "ʧʨ", "JH": "ʤʥ", "K": "kcqɢ", "G": "gɡɣɰɠ", "NG": "ŋɴ", "HH": "hɦxχħʜ", "TH": "θ",
-        "DH": "ð",
-        "R": "ɹɻʁʀ", "W": "wɥʍ", "Y": "jʝ", "AA": "aɑɒ", "AE": "æɶ", "EH": "eɛε", "IH": "ɪɨᵻ",
-        "IY": "i", "AO": "ɔ", "OW": "o", "UH": "ʊʏɵᵿ", "UW": "uyʉɯ", "AH": "əɐʌɘɤᵊɞ", "ER": "øœɜɚɝ",
-        "T S": "ʦ", "D Z": "ʣ",
-    }.items()
-    for phone in phones
-}  # fmt: skip
-
-
-def ipa_to_arpabet(word: str) -> list[tuple[str, str]]:
-    """ARPAbet phones nearest to an IPA word, to align any language with English models.
-
-    Each comes with what it stands for: the IPA letters, or '' where several phones spell one sound.
-    """
-    text = _plain(word, _IPA)
-    phones: list[tuple[str, str]] = []
-    at = 0
-    while at < len(text):
-        pair = _IPA_PAIRS_TO_ARPABET.get(text[at : at + 2])
-        letters = text[at : at + 2] if pair else text[at]
-        spelt = (pair or _IPA_TO_ARPABET.get(letters, "")).split()
-        phones += [(phone, letters if len(spelt) == 1 else "") for phone in spelt]
-        at += len(letters)
-    return phones

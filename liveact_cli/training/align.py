@@ -10,7 +10,6 @@ import functools
 import re
 import shutil
 import subprocess
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from pocketsphinx import Decoder, get_model_path
 
 from liveact_cli.core.errors import WeightsError
-from liveact_cli.mini.visemes import ipa_to_arpabet
 from liveact_cli.training.packages import PACKAGES
+from liveact_cli.training.spelling import ipa_to_arpabet, ipa_to_french
 
 FRENCH_MODEL = PACKAGES / "soundswallower" / "model" / "fr-fr"
 SILENT = ("SIL", "+NSN+", "+SPN+", "<sil>")
@@ -57,35 +56,6 @@ def _pcm(samples: NDArray[np.float32]) -> bytes:
 def words_of(text: str) -> list[str]:
     """Lower-case words, inner apostrophes kept; figures are words of their own."""
     return re.findall(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower().replace("’", "'"))
-
-
-_NASAL = ("an", "an", "in", "on", "on", "un")
-_IPA_TO_FRENCH = {
-    phone: french
-    for french, phones in {
-        "aa": "aɑɐæ", "ai": "ɛ", "au": "oɒ", "bb": "b", "ch": "ʃç", "dd": "dð", "ee": "ə",
-        "ei": "e", "eu": "ø", "ff": "f", "gg": "ɡg", "gn": "ɲ", "ii": "iɪ", "jj": "ʒ", "kk": "k",
-        "ll": "l", "mm": "m", "nn": "nŋ", "oe": "œʌɜ", "oo": "ɔ", "ou": "uʊ", "pp": "p",
-        "rr": "ʁʀrɹx", "ss": "sθ", "tt": "t", "uu": "yʏ", "uy": "ɥ", "vv": "v", "ww": "w",
-        "yy": "j", "zz": "z",
-    }.items()
-    for phone in phones
-} | {vowel + "\u0303": nasal for vowel, nasal in zip("ɑaɛɔoœ", _NASAL, strict=True)}  # fmt: skip
-_LIGATURES = str.maketrans({"ʧ": "tʃ", "ʤ": "dʒ", "ʦ": "ts", "ʣ": "dz"})
-
-
-def ipa_to_french(word: str) -> list[tuple[str, str]]:
-    """Phones of CMUSphinx's French models, which know nasal vowels, for an IPA word.
-
-    Each comes with the IPA letter that it stands for.
-    """
-    text = unicodedata.normalize("NFD", word).translate(_LIGATURES)
-    marked = zip(text, text[1:] + " ", strict=True)
-    spelt = (
-        (_IPA_TO_FRENCH.get(letter + mark) or _IPA_TO_FRENCH.get(letter), letter)
-        for letter, mark in marked
-    )
-    return [(phone, letter) for phone, letter in spelt if phone]
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -9,7 +9,7 @@ import soundfile
 from liveact_cli.core.errors import WeightsError
 from liveact_cli.mini.visemes import viseme_of_arpabet, viseme_of_ipa
 from liveact_cli.training import align
-from liveact_cli.training.align import Aligner, ipa_to_french, words_of
+from liveact_cli.training.align import Aligner, words_of
 from liveact_cli.training.realign_text import words_between_pauses
 from liveact_cli.training.synthesise import trim_to_sound
 
@@ -77,13 +77,6 @@ def test_known_phones_get_the_times_at_which_they_are_said() -> None:
     assert len(apart) >= 20
     assert abs(np.median(apart)) < 0.03
     assert np.quantile(np.abs(apart), 0.85) < 0.07
-
-
-def test_french_words_keep_their_nasal_vowels() -> None:
-    assert ipa_to_french("blˈɑ̃") == [("bb", "b"), ("ll", "l"), ("an", "ɑ")]
-    assert [phone for phone, _ in ipa_to_french("yn pɔ̃, ɛ̃ ʧa")] == [
-        "uu", "nn", "pp", "on", "in", "tt", "ch", "aa",
-    ]  # fmt: skip
 
 
 def test_french_tells_where_its_model_comes_from(

@@ -9,7 +9,6 @@ from liveact_cli.mini.visemes import (
     VISEME_INDEX,
     VISEME_SHAPES,
     VISEMES,
-    ipa_to_arpabet,
     viseme_of_arpabet,
     viseme_of_ipa,
 )
@@ -56,20 +55,6 @@ def test_unknown_phones_are_errors() -> None:
 def test_arpabet_ignores_case_and_stress() -> None:
     assert viseme_of_arpabet("aa1") == viseme_of_arpabet("AA") == "AA"
     assert viseme_of_arpabet("SIL") == viseme_of_arpabet("") == "sil"
-
-
-def test_ipa_words_become_arpabet() -> None:
-    assert ipa_to_arpabet("tʃˈaʊ") == [("CH", "tʃ"), ("AW", "aʊ")]
-    assert [phone for phone, _ in ipa_to_arpabet("ˈbampoʊ")] == ["B", "AA", "M", "P", "OW"]
-    assert ipa_to_arpabet("ʁøɲ") == [("R", "ʁ"), ("ER", "ø"), ("N", ""), ("Y", "")]
-
-
-def test_arpabet_spelling_keeps_the_viseme_of_lip_sounds() -> None:
-    for label in met("phones_ipa.txt"):
-        viseme = viseme_of_ipa(label)
-        if viseme in ("PBM", "FV", "W"):
-            spelt = ipa_to_arpabet(label)
-            assert viseme_of_arpabet(spelt[0][0]) == viseme, label
 
 
 def test_the_table_is_complete_and_bilabials_close_most() -> None:
