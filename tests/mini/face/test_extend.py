@@ -24,6 +24,24 @@ def test_a_line_goes_on_in_its_direction():
     assert (filled[60, 60] == 0).all()  # deeper than asked
 
 
+def test_a_thin_line_is_not_grown_over_by_the_ground():
+    y, x = np.mgrid[:120, :120]
+    known = np.hypot(x - 75, y - 80) >= 28
+    band = ~known & (np.hypot(x - 75, y - 80) > 15)
+    line, beside = band & (x >= 58) & (x < 62), band & ((x < 57) | (x >= 63))
+    kept, strayed = [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        picture = rng.normal(60, 6, (120, 120, 3)).clip(0, 255).astype(np.uint8)
+        picture[:, 58:62] = rng.normal(220, 6, (120, 4, 3)).clip(0, 255)
+        picture[~known] = 90
+        bright = extended(picture, known, 13.0, 30.0)[..., 0] > 150
+        kept.append(bright[line].mean())
+        strayed.append(bright[beside].mean())
+    assert np.mean(kept) > 0.65
+    assert np.mean(strayed) < 0.008
+
+
 def test_what_has_no_source_stays_as_it_was():
     picture = np.full((40, 40, 3), 90, np.uint8)
     known = np.zeros((40, 40), bool)
