@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liveact_cli.core.errors import UsageError
-from liveact_cli.mini.audio import AudioNet, AudioNetConfig
+from liveact_cli.mini.audio import FRAMES_PER_ROW, AudioNet, AudioNetConfig
 from liveact_cli.mini.visemes import VISEMES
 from liveact_cli.training.audio_heads import (
     AudioHeads,
@@ -64,6 +64,12 @@ ROUNDED_WEIGHT = 2.0
 ROUNDED_FRONT = frozenset(("fr", "de", "nl", "fi", "sv", "da", "nb", "hu", "tr"))
 """How much more often these languages are drawn: their y and ø sound like i and e to others, and
 only they teach how the lips differ."""
+RARE_WEIGHT = 3.0
+RARE = frozenset("yʏøœ")
+RARE_IN_FRENCH = RARE | frozenset("ɑɔ")
+"""Vowels that few languages have count this much more (in French mostly nasal ones): among all
+languages' frames an i is a dozen times as likely as a y, in French twice, and what is not sure
+follows the likelier one."""
 CLEAN_WEIGHT = 1.5
 """How much more often a second of a clean take is drawn than one of a spoilt take."""
 _LIP_WEIGHT = {
@@ -81,13 +87,14 @@ class Batch:
     """A batch of crops.
 
     mel [B, 4F, 64]; classes [B, 4F]; curves [B, F, 4]: loudness/10, pitch/6, voicing, speech;
-    lips [B, F, LIP_CHANNELS].
+    lips [B, F, LIP_CHANNELS]; weights [B, 4F], how much a frame counts.
     """
 
     mel: Tensor
     classes: Tensor
     curves: Tensor
     lips: Tensor
+    weights: Tensor
 
 
 class Sampler:
@@ -102,7 +109,7 @@ class Sampler:
 
     def draw(self, count: int = BATCH) -> Batch:
         """One augmented batch."""
-        mels, classes, curves, lips = [], [], [], []
+        mels, classes, curves, lips, counts = [], [], [], [], []
         for index in np.searchsorted(self.cumulative, self.rng.random(count)):
             stream = self.streams[min(int(index), len(self.streams) - 1)]
             first = int(self.rng.integers(stream.frames - CROP_ROWS + 1))
@@ -113,10 +120,12 @@ class Sampler:
             curves.append(_curves(stream, rows))
             assert stream.lips is not None  # training/lips.py writes them; train() looks
             lips.append(np.asarray(stream.lips[rows], np.float32))
+            counts.append(frame_weights(stream, span))
         mel = torch.from_numpy(np.stack(mels))
         if self.vary:
             mel = vary_mels(mel, self.generator)
-        said = (torch.from_numpy(np.stack(track)) for track in (classes, curves, lips))
+        tracks = (classes, curves, lips, counts)
+        said = (torch.from_numpy(np.stack(track)) for track in tracks)
         return Batch(mel, *said)
 
 
@@ -125,6 +134,19 @@ def _weight(stream: Stream) -> float:
     if stream.language.partition("-")[0] in ROUNDED_FRONT:
         weight *= ROUNDED_WEIGHT
     return weight * CLEAN_WEIGHT if stream.clean else weight
+
+
+def frame_weights(stream: Stream, span: slice) -> NDArray[np.float32]:
+    """How much each mel frame of `span` counts: `RARE_WEIGHT` in a rare vowel, else 1."""
+    rare = RARE_IN_FRENCH if stream.language.startswith("fr") else RARE
+    weights = np.ones(span.stop - span.start, np.float32)
+    table = stream.phone_table
+    first, last = np.searchsorted(table["start"], (span.start / 100 - 1.0, span.stop / 100))
+    for phone in table[first:last]:
+        if str(phone["label"])[:1] in rare:
+            start = max(0, round(100 * float(phone["start"])) - span.start)
+            weights[start : max(0, round(100 * float(phone["stop"])) - span.start)] = RARE_WEIGHT
+    return weights
 
 
 def _curves(stream: Stream, rows: slice) -> NDArray[np.float32]:
@@ -154,14 +176,21 @@ def losses(net: AudioNet, heads: AudioHeads, batch: Batch) -> dict[str, Tensor]:
     curves = heads.curves(rows)
     late = heads.phones_at_100_hz(rows)
     bce = functional.binary_cross_entropy_with_logits
+    counts = batch.weights / batch.weights.mean()
+    by_row = counts.reshape(len(counts), -1, FRAMES_PER_ROW).mean(2)[..., None]
+
+    def entropy(logits: Tensor) -> Tensor:
+        each = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+        return (counts.flatten() * each).mean()
+
     return {
-        "early": 0.5 * functional.cross_entropy(early.flatten(0, 1), target.flatten()),
-        "phones": functional.cross_entropy(late.flatten(0, 1), target.flatten()),
-        "shapes": 6.0 * functional.mse_loss(shapes, aimed),
+        "early": 0.5 * entropy(early),
+        "phones": entropy(late),
+        "shapes": 6.0 * (by_row * (shapes - aimed).square()).mean(),
         "events": bce(heads.events(rows), event_targets(batch.classes)),
         "curves": 0.3 * functional.smooth_l1_loss(curves[..., :2], batch.curves[..., :2])
         + 0.2 * bce(curves[..., 2:], batch.curves[..., 2:]),
-        "lips": 6.0 * (LIP_WEIGHTS * (heads.lips(rows) - batch.lips).square()).mean(),
+        "lips": 6.0 * (by_row * LIP_WEIGHTS * (heads.lips(rows) - batch.lips).square()).mean(),
     }
 
 

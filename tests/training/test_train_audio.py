@@ -27,7 +27,7 @@ from liveact_cli.training.corpus import PHONE_DTYPE, Stream
 from liveact_cli.training.lips import LIP_CHANNELS
 from liveact_cli.training.realign import realign
 from liveact_cli.training.texts import draw, hesitate, own_sentences
-from liveact_cli.training.train_audio import Diet, Sampler, Trainer
+from liveact_cli.training.train_audio import RARE_WEIGHT, Diet, Sampler, Trainer, frame_weights
 
 SHIPPED = Path(liveact_cli.__file__).parent / "data" / "liveact-mini.safetensors"
 SMALL = AudioNetConfig(stem=8, width=16, dilations=(1, 2), channels=16)
@@ -75,6 +75,19 @@ def test_short_closures_are_events_on_every_frame_they_touch() -> None:
     shapes = shape_targets(classes)[0]
     assert shapes[3:5, 1].max() > 0.3
     assert shapes[0, 1] == 0
+
+
+def test_frames_of_vowels_that_few_languages_have_count_more() -> None:
+    said = [("ɛ", 0.9, 1.1), ("y", 1.1, 1.17), ("ɑ\u0303", 1.17, 1.3), ("i", 1.3, 1.4)]
+    table = np.array([(label, 0, a, b) for label, a, b in said], PHONE_DTYPE)
+    other = replace(toy_stream(0), phone_table=table)
+    french = replace(other, language="fr-be")
+    for stream, last in ((other, 17), (french, 30)):
+        weights = frame_weights(stream, slice(100, 140))
+        assert weights[10:last].tolist() == [RARE_WEIGHT] * (last - 10)
+        assert weights[:10].tolist() == [1.0] * 10
+        assert weights[last:].tolist() == [1.0] * (40 - last)
+    assert frame_weights(french, slice(112, 118)).tolist() == [RARE_WEIGHT] * 6
 
 
 def test_training_learns_saves_and_resumes(tmp_path: Path) -> None:
