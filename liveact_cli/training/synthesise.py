@@ -13,7 +13,7 @@ import random
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -296,13 +296,25 @@ def speak_flite(seed: int) -> Iterator[Utterance]:
 # --- neural voices -----------------------------------------------------------------------------
 
 
-def with_output(model: Path, output: str, target: Path) -> Path:
-    """Copy an ONNX model so that it also returns an inner tensor (its phone durations)."""
+def with_output(
+    model: Path,
+    output: str,
+    target: Path,
+    tables: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
+) -> Path:
+    """Copy an ONNX model so that it also returns an inner tensor (its phone durations).
+
+    `tables` names stored tensors that go through a function first.
+    """
     import onnx
 
-    graph = onnx.load(str(model))
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(output, 1, None))
-    onnx.save(graph, str(target))
+    loaded = onnx.load(str(model))
+    loaded.graph.output.append(onnx.helper.make_tensor_value_info(output, 1, None))
+    for tensor in loaded.graph.initializer:
+        if tables and tensor.name in tables:
+            changed = tables[tensor.name](onnx.numpy_helper.to_array(tensor))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(changed, tensor.name))
+    onnx.save(loaded, str(target))
     return target
 
 

@@ -5,7 +5,17 @@ import random
 import numpy as np
 import pytest
 
-from liveact_cli.training.kokoro import DEV_VOICES, HALF, draw_far_style, draw_style, spelling
+from liveact_cli.training.kokoro import (
+    DEV_VOICES,
+    HALF,
+    SHADES,
+    draw_accent,
+    draw_far_style,
+    draw_style,
+    mix_shades,
+    number_shades,
+    spelling,
+)
 
 ALPHABET = {c: k for k, c in enumerate("AIOQTWYʤʧʦabdefhijklmnopstuvwzæðŋɑɔəɛɜɡɪɹʁœ ˈˌːʃʊʌθ\u0303")}
 NAMES = ("af_heart", "af_sarah", "am_adam", "bf_emma", "bm_lewis", "ff_siwis", "am_fenrir", "bf_x")
@@ -84,3 +94,45 @@ def test_a_far_speaker_is_no_voice_of_the_package(styles: dict[str, np.ndarray])
         melodies = sorted(NAMES.index(voice) for voice in (first, second))
         assert melodies[0] - 1e-4 <= style[0, HALF] <= melodies[1] + 1e-4
     assert outside > 3
+
+
+LETTERS = {letter: k + 1 for k, letter in enumerate("aeioutdyøœɑɔəɛɪʊʦʣʁ")} | {"z": 90}
+
+
+def test_shades_take_free_numbers() -> None:
+    numbers = number_shades(LETTERS)
+    assert len(set(numbers.values())) == len(numbers) == sum(map(len, SHADES.values()))
+    assert not set(numbers.values()) & set(LETTERS.values())
+    assert not set(numbers) & set(LETTERS)
+
+
+def test_a_shade_s_row_is_a_mixture_and_no_other_changes() -> None:
+    rows = np.random.default_rng(0).integers(-60, 60, (91, 7)).astype(np.int8)
+    numbers = number_shades(LETTERS)
+    mixed = mix_shades(rows, LETTERS)
+    others = [k for k in range(91) if k not in numbers.values()]
+    assert np.array_equal(mixed[others], rows[others])
+    shades = [shade for several in SHADES.values() for shade in several]
+    for number, shade in zip(numbers.values(), shades, strict=True):
+        assert sum(shade.values()) == pytest.approx(1)
+        expected = sum(share * rows[LETTERS[of]].astype(float) for of, share in shade.items())
+        assert np.abs(mixed[number] - expected).max() <= 0.5
+
+
+def test_an_accent_says_a_vowel_in_one_way_and_leaves_the_rest() -> None:
+    rng = random.Random(4)
+    numbers = number_shades(LETTERS)
+    hissing = changed = 0
+    for _ in range(80):
+        said = draw_accent("tyʁ dyøi ytɔ̃ y", rng)
+        assert len(said) == len("tyʁ dyøi ytɔ̃ y")
+        vowels = {said[k] for k in (1, 5, 9, 14)}
+        assert len(vowels) == 1
+        assert vowels <= {"y", *numbers}
+        assert said[2] == "ʁ"
+        assert said[10] == "t"  # no hiss before an open vowel
+        assert (said[0] == "ʦ") == (said[4] == "ʣ")
+        hissing += said[0] == "ʦ"
+        changed += vowels != {"y"}
+    assert 10 < hissing < 45
+    assert 25 < changed < 75
