@@ -36,9 +36,11 @@ ADDED: dict[str, dict[str, float]] = {
     "natural": {"kokoro": 0.23},
     "further": {"kokoro-far": 0.367, "pico": 0.09},
     "french": {"kokoro-french": 0.28, "pico-french": 0.052, "espeak-french": 0.052},
+    "accents": {"kokoro-accents": 0.208},
 }
 """The same by split for what was added since, in order: for the second audio net; many natural
-voices; speakers far from these; French, when it had a thousand sentences to say, not twelve."""
+voices; speakers far from these; French, when it had a thousand sentences to say, not twelve; its
+accents."""
 DEV_SECONDS = {"hibari": 360.0, "espeak": 250.0, "piper": 180.0, "kokoro": 300.0}
 SPLITS: dict[str, tuple[str, ...]] = {
     "train": (*SHARES, "prompts-it-train", "prompts-ru-train"),
@@ -46,10 +48,13 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "natural": (*ADDED["natural"], "sonnets-train"),
     "further": (*ADDED["further"], "novel-train"),
     "french": tuple(ADDED["french"]),
+    "accents": (*ADDED["accents"], "armelle-train"),
     "dev": ("hibari-dev", "espeak-dev", "piper-dev", "prompts-it-dev", "prompts-ru-dev"),
     "natural-dev": ("kokoro-dev", "sonnets-dev", "mfa"),
     "further-dev": ("novel-dev",),
+    "accents-dev": ("armelle-dev",),
     "test": ("librivox", "tale", "prompts-fr"),
+    "words": ("menardi", "jimenez"),
 }
 PHONE_DTYPE = np.dtype([("label", "U8"), ("viseme", "i1"), ("start", "f4"), ("stop", "f4")])
 _READ: dict[str, Callable[[], Iterator[Utterance]]] = {
@@ -60,9 +65,13 @@ _READ: dict[str, Callable[[], Iterator[Utterance]]] = {
     "prompts-fr": partial(recordings.read_prompts, "fr"),
     "sonnets-train": partial(recordings.read_sonnets, "train"),
     "sonnets-dev": partial(recordings.read_sonnets, "dev"),
+    "armelle-train": partial(recordings.read_spoken, "armelle", "train"),
+    "armelle-dev": partial(recordings.read_spoken, "armelle", "dev"),
     "novel-train": partial(recordings.read_novel, "train"),
     "novel-dev": partial(recordings.read_novel, "dev"),
     "librivox": recordings.read_librivox,
+    "menardi": partial(recordings.read_spoken, "menardi"),
+    "jimenez": partial(recordings.read_spoken, "jimenez"),
     "tale": recordings.read_tale,
     "mfa": recordings.read_mfa,
 }
@@ -83,6 +92,7 @@ _SPEAKERS: dict[str, Callable[[int], Iterator[Utterance]]] = {
     "kokoro-far": partial(kokoro.speak_kokoro, cast=kokoro.FAR),
     "pico": pico.speak_pico,
     "kokoro-french": partial(kokoro.speak_kokoro, cast=kokoro.FRENCH),
+    "kokoro-accents": partial(kokoro.speak_kokoro, cast=kokoro.ACCENTS),
     "pico-french": partial(pico.speak_pico, languages=pico.FRENCH),
     "espeak-french": partial(synthesise.speak_espeak, languages=synthesise.ESPEAK_FRENCH),
     "kokoro-dev": partial(kokoro.speak_kokoro, cast=kokoro.HELD_OUT),

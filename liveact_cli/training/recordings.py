@@ -12,6 +12,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +43,7 @@ HELD_OUT = 8
 """Every eighth prompt is kept for choosing, in the part "dev"."""
 _SHORT_PROMPT = 0.7
 _LONG_PROMPT = 25.0
+_MENU = 12.0
 _LONG_NUMBER = r"\d{3}"
 """Nobody knows whether 500 was said as a number or digit by digit."""
 _WORST_SCORE = -250.0
@@ -50,6 +52,8 @@ _WORST_READING = -33.0
 """The same for a phrase of English reading; right texts score -12 to -32."""
 _WORST_FOREIGN = -50.0
 """And for one of another language, whose right texts score -20 to -50 with English models."""
+_WORST_PROMPT = -36.0
+"""And for French, whose right texts score -9 to -35 with French models."""
 _LONGEST_PHONE = 0.8
 _SHORTEST_PHRASE = 1.5
 """Seconds: other words than are spoken are squeezed into little, or one phone swallows the rest."""
@@ -66,11 +70,11 @@ def decode_g722(path: Path) -> NDArray[np.float32]:
     return np.asarray(np.concatenate(parts) / 32768, np.float32)
 
 
-def decode(file: IO[bytes]) -> NDArray[np.float32]:
-    """Samples of any sound file, 16 kHz mono."""
+def decode(file: IO[bytes], format: str | None = None) -> NDArray[np.float32]:
+    """Samples of any sound file, 16 kHz mono; a headerless one needs its format's name."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     parts = []
-    with av.open(file) as container:
+    with av.open(file, format=format) as container:
         for frame in [*container.decode(audio=0), None]:
             parts += [part.to_ndarray().reshape(-1) for part in resampler.resample(frame)]
     return np.asarray(np.concatenate(parts), np.float32) if parts else np.zeros(0, np.float32)
@@ -139,6 +143,74 @@ def read_prompts(language: str, part: str = "") -> Iterator[Utterance]:
         phones = aligner.align(samples, text)
         if phones and _fits(phones):
             yield _utterance(samples, phones, "prompt", folder, language, text)
+
+
+SPOKEN = Path(__file__).with_name("spoken.txt")
+"""What is said in prompts whose packages have no texts, as we heard it."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Whose prompts these are: their folder, the files' suffix, the language."""
+
+    folder: str
+    suffix: str
+    language: str
+
+
+SPEAKERS = {
+    "armelle": Speaker("fr", "gsm", "fr"),
+    "menardi": Speaker("it_IT_f_Menardi", "wav", "it"),
+    "jimenez": Speaker("es", "gsm", "es"),
+}
+"""Debian's asterisk-prompt-fr-armelle (Armelle Desjardins, 2006; M. Gutierrez, BSD-like); only to
+test on: numbers, days and months of asterisk-prompt-it-menardi (Paola Dal Zot, share-alike) and
+asterisk-prompt-es-co (July Jimenez, GPL)."""
+
+
+def spoken(name: str) -> list[tuple[str, str]]:
+    """Files without their suffix, and what a speaker of `SPEAKERS` says in them."""
+    sections = SPOKEN.read_text(encoding="utf8").split("[")
+    found = dict(section.split("]\n") for section in sections if section)
+    pairs = (line.split(": ") for line in found[name].splitlines())
+    return [(file, text) for file, text in pairs]
+
+
+def _in_full(
+    aligner: Aligner, samples: NDArray[np.float32], text: str
+) -> tuple[NDArray[np.float32], list[AlignedPhone]] | None:
+    """A short prompt that holds its text and no more, with the silence by which it aligns."""
+    worst = _WORST_PROMPT if aligner.voice == "fr" else _WORST_FOREIGN
+    samples = samples / np.float32(np.abs(samples).max(initial=1e-6) / 0.9)
+    for margin in _MARGINS:  # such files begin and end with the first and the last sound
+        padded = np.pad(samples, round(margin * RATE))
+        phones = aligner.align(padded, text) or []
+        said = [phone for phone in phones if phone.label]
+        if said:
+            longest = max(phone.stop - phone.start for phone in said)
+            mean = float(np.mean([phone.score for phone in said]))
+            return (padded, phones) if longest <= _LONGEST_PHONE and mean > worst else None
+    return None
+
+
+def read_spoken(name: str, part: str = "") -> Iterator[Utterance]:
+    """Prompts of one of `SPEAKERS` that fit what `SPOKEN` says; `part` is train or dev.
+
+    Menus come phrase by phrase.
+    """
+    speaker = SPEAKERS[name]
+    aligner = Aligner(speaker.language)
+    for number, (file, text) in enumerate(spoken(name)):
+        if part and (number % HELD_OUT == 0) != (part == "dev"):
+            continue
+        with (SOUNDS / speaker.folder / f"{file}.{speaker.suffix}").open("rb") as sound:
+            samples = decode(sound, speaker.suffix)
+        if len(samples) / RATE >= _MENU:
+            yield from read_aloud(aligner, samples, text, "prompt", name, speaker.language)
+            continue
+        fitting = _in_full(aligner, samples, text)
+        if fitting:
+            yield _utterance(*fitting, "prompt", name, speaker.language, text)
 
 
 def read_librivox() -> Iterator[Utterance]:

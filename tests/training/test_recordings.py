@@ -73,6 +73,47 @@ def test_decode_resamples_and_mixes_down(tmp_path: Path) -> None:
     assert crossings == pytest.approx(880 * 14000 / 16000, abs=3)
 
 
+def test_decode_reads_the_telephones_headerless_format() -> None:
+    frame = bytes([0xD0, *[0] * 32])  # 20 ms; its first four bits mark a frame of GSM 06.10
+    samples = recordings.decode(io.BytesIO(frame * 50), "gsm")
+    assert abs(len(samples) - 16000) < 64
+
+
+@pytest.mark.parametrize("name", recordings.SPEAKERS)
+def test_what_prompts_say_is_written_out_once(name: str) -> None:
+    lines = recordings.spoken(name)
+    assert len(dict(lines)) == len(lines) > 50
+    for file, text in lines:
+        assert not file.startswith("/")
+        assert ".." not in file
+        assert text == " ".join(text.split())
+        assert not any(c.isdigit() or c in ",.?!" for c in text)
+
+
+def test_short_prompts_are_heard_whole_and_long_ones_by_phrases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    menu, text = long_reading()
+    short = soundfile.read(SPEECH / f"{CLIPS[1]}.wav", dtype="float32")[0]
+    said = (SPEECH / f"{CLIPS[1]}.txt").read_text(encoding="utf8").strip()
+    (tmp_path / "x").mkdir()
+    for file, samples in (("a", short), ("b", short), ("c", np.tile(menu, 2))):
+        soundfile.write(tmp_path / "x" / f"{file}.wav", samples, 16000)
+    other = "pack my box with five dozen liquor jugs and then go home again"
+    texts = {"a": said, "b": other, "c": f"{text} {text}"}
+    lines = "\n".join(f"{file}: {words.lower()}" for file, words in texts.items())
+    (tmp_path / "spoken.txt").write_text(f"[someone]\n{lines}\n", encoding="utf8")
+    monkeypatch.setattr(recordings, "SOUNDS", tmp_path)
+    monkeypatch.setattr(recordings, "SPOKEN", tmp_path / "spoken.txt")
+    speaker = recordings.Speaker("x", "wav", "en-us")
+    monkeypatch.setitem(recordings.SPEAKERS, "someone", speaker)
+    heard = [item.text for item in recordings.read_spoken("someone")]
+    assert heard[0] == said.lower()
+    assert other not in heard
+    assert len(heard) > 2
+    assert [item.text for item in recordings.read_spoken("someone", "dev")] == heard[:1]
+
+
 def archive(path: Path, *names: str) -> Path:
     with tarfile.open(path, "w:gz") as file:
         for name in names:
