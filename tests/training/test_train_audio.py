@@ -13,6 +13,7 @@ import liveact_cli
 from liveact_cli.core.errors import UsageError
 from liveact_cli.mini.audio import AudioNet, AudioNetConfig
 from liveact_cli.mini.visemes import VISEME_INDEX, VISEME_SHAPES, VISEMES
+from liveact_cli.mini.weights import read_mini, save_mini
 from liveact_cli.training import average, train_audio
 from liveact_cli.training.audio_heads import (
     AudioHeads,
@@ -205,6 +206,31 @@ def test_averaged_nets_hear_the_average_of_what_they_share(
     monkeypatch.setattr(sys, "argv", [*arguments[:3], "--shares", "1", "--out", str(out)])
     with pytest.raises(UsageError, match="as many shares"):
         average.main()
+
+
+def test_averaged_models_lie_between_and_keep_the_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = read_mini(SHIPPED)
+    name, value = next(iter(shipped.transformer.items()))
+    moved = replace(shipped, transformer={**shipped.transformer, name: value + 1})
+    save_mini(tmp_path / "moved.safetensors", moved)
+    out = tmp_path / "mean.safetensors"
+    arguments = ["average", str(SHIPPED), str(tmp_path / "moved.safetensors"), "--models",
+                 "--shares", "3", "1", "--out", str(out)]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    average.main()
+    mean = read_mini(out)
+    torch.testing.assert_close(
+        mean.transformer[name].float(), value.float() + 0.25, atol=0.02, rtol=0.01
+    )
+    for part in ("audio_encoder", "codec"):
+        for key, expected in getattr(shipped, part).items():
+            assert torch.equal(getattr(mean, part)[key], expected)
+    assert [one["share"] for one in mean.settings.provenance["averaged"]] == [0.75, 0.25]
+    other = replace(shipped, codec={key: v * 2 for key, v in shipped.codec.items()})
+    with pytest.raises(UsageError, match="codec"):
+        average.average_models([shipped, other], [1, 1])
 
 
 def test_rows_are_written_beside_the_mels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
