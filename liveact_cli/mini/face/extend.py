@@ -111,22 +111,15 @@ def _queue_around(
 ) -> None:
     """Queue the wanted neighbours of a pixel that was filled at `when`, sooner along a line."""
     height, width = there.shape
-    none_wanted = True
     for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         ny, nx = y + dy, x + dx
-        if 0 <= ny < height and 0 <= nx < width and wanted[ny, nx] and not there[ny, nx]:
-            none_wanted = False
-    if none_wanted:
-        return
-    down, right = _slope(picture, there, y, x, 1, 0), _slope(picture, there, y, x, 0, 1)
-    for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        ny, nx = y + dy, x + dx
-        if 0 <= ny < height and 0 <= nx < width and wanted[ny, nx] and not there[ny, nx]:
-            # A line runs across the slope; it is followed as far as the slope is not along it.
-            across = max(np.float32(0), abs(right * dy) + abs(down * dx)
-                         - abs(right * dx) - abs(down * dy))  # fmt: skip
-            later = when + 1.0 / (1.0 + _LINES_FIRST * float(across))
-            heapq.heappush(queue, (later, ny, nx))
+        if not (0 <= ny < height and 0 <= nx < width) or there[ny, nx] or not wanted[ny, nx]:
+            continue
+        down, right = _slope(picture, there, y, x, 1, 0), _slope(picture, there, y, x, 0, 1)
+        # A line runs across the slope; it is followed as far as the slope is not along it.
+        across = abs(right * dy) + abs(down * dx) - abs(right * dx) - abs(down * dy)
+        later = when + 1.0 / (1.0 + _LINES_FIRST * max(0.0, float(across)))
+        heapq.heappush(queue, (later, ny, nx))
 
 
 @numba.njit(cache=True, nogil=True, boundscheck=False)
