@@ -48,7 +48,7 @@ STEADYING: Final = 2.0
 """Standard deviation in frames of the smoothing of the slow curves: it takes the model's tremble,
 less than 0.2 degrees at the rate of the latent frames, and leaves nods as they are."""
 SIGNED: Final = frozenset({"yaw", "pitch", "roll", "tx", "ty", "scale"})
-CLOSING: Final = (0.11, 0.26)
+CLOSING: Final = (0.12, 0.24)
 """`mouthClose` from which lips begin to seal, and from which they are sealed (dev split)."""
 SEALED: Final = (0.60, 0.85)
 """Share of the strongest closing (touching) near by from which lips begin to seal (the lower lip
