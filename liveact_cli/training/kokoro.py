@@ -96,13 +96,14 @@ _LETTER_TABLES: Final = (
     "encoder.bert.embeddings.word_embeddings.weight_quantized",
     "encoder.text_encoder.embedding.weight_quantized",
 )
-
-
 _SHADE_LETTERS: Final = {
     chr(_FIRST_SHADE + k): (vowel, shade)
     for k, (vowel, shade) in enumerate((v, s) for v, several in SHADES.items() for s in several)
 }
 """A private letter for every shade, with the vowel whose place it takes."""
+_SHADES_OF: Final = {
+    vowel: [letter for letter, (of, _) in _SHADE_LETTERS.items() if of == vowel] for vowel in SHADES
+}
 
 
 def number_shades(alphabet: dict[str, int]) -> dict[str, int]:
@@ -126,10 +127,9 @@ def mix_shades(rows: NDArray[np.integer], alphabet: dict[str, int]) -> NDArray[n
 def draw_accent(phonemes: str, rng: random.Random) -> str:
     """A French text's phonemes as somebody from elsewhere says them: each vowel in one shade."""
     strength = rng.uniform(0.3, 1.0)
-    shades: dict[str, list[str]] = {}
-    for letter, (vowel, _) in _SHADE_LETTERS.items():
-        shades.setdefault(vowel, []).append(letter)
-    chosen = {v: rng.choice(several) for v, several in shades.items() if rng.random() < strength}
+    chosen = {
+        v: rng.choice(letters) for v, letters in _SHADES_OF.items() if rng.random() < strength
+    }
     if rng.random() < 0.3:  # as in Quebec: t and d hiss before i and y
         phonemes = re.sub("[td](?=ˈ?ˌ?[iyj])", lambda m: "ʦ" if m[0] == "t" else "ʣ", phonemes)
     return "".join(chosen.get(letter, letter) for letter in phonemes)

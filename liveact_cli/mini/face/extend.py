@@ -77,18 +77,11 @@ def extend_pixels(
                     best, best_y, best_x = cost, sy, sx
         if best_y < 0 or n % 32 == 0:
             stride = max(1, reach // 10)
-            for sy in range(y - reach, y + reach + 1, stride):
-                for sx in range(x - reach, x + reach + 1, stride):
-                    cost = _difference(picture, there, usable, y, x, sy, sx, best)
-                    if cost < best:
-                        best, best_y, best_x = cost, sy, sx
-            if best_y >= 0:
-                from_y, from_x = best_y, best_x
-                for sy in range(from_y - stride + 1, from_y + stride):
-                    for sx in range(from_x - stride + 1, from_x + stride):
-                        cost = _difference(picture, there, usable, y, x, sy, sx, best)
-                        if cost < best:
-                            best, best_y, best_x = cost, sy, sx
+            found = (best, best_y, best_x)
+            found = _search(picture, there, usable, y, x, (y, x), reach, stride, found)
+            if found[1] >= 0:  # a thin line goes on only from exactly its place, between the grid's
+                found = _search(picture, there, usable, y, x, found[1:], stride - 1, 1, found)
+            best, best_y, best_x = found
         n += 1
         if best_y < 0:
             continue
@@ -97,6 +90,28 @@ def extend_pixels(
         there[y, x] = True
         source[y, x, 0], source[y, x, 1] = best_y, best_x
         _queue_around(queue, picture, there, wanted, when, y, x)
+
+
+@numba.njit(cache=True, nogil=True, boundscheck=False)
+def _search(
+    picture: NDArray[np.uint8],
+    there: NDArray[np.bool_],
+    usable: NDArray[np.uint8],
+    y: int,
+    x: int,
+    middle: tuple[int, int],
+    reach: int,
+    stride: int,
+    found: tuple[np.float32, int, int],
+) -> tuple[np.float32, int, int]:
+    """Return the cheapest source (cost, row, column) on a grid, or `found` if that is cheaper."""
+    best, best_y, best_x = found
+    for sy in range(middle[0] - reach, middle[0] + reach + 1, stride):
+        for sx in range(middle[1] - reach, middle[1] + reach + 1, stride):
+            cost = _difference(picture, there, usable, y, x, sy, sx, best)
+            if cost < best:
+                best, best_y, best_x = cost, sy, sx
+    return best, best_y, best_x
 
 
 @numba.njit(cache=True, nogil=True, boundscheck=False)
