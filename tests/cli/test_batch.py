@@ -125,7 +125,13 @@ def test_stopped_and_killed_runs_leave_nothing_behind_and_go_on(studio, tmp_path
         assert row is not None
         worker = int(row.worker or 0)
         os.kill(worker, signal.SIGSTOP)
+        wait_for(lambda: frozen(worker))
         return process, worker
+
+    def frozen(pid: int) -> bool:
+        """Does every thread stand still? The system ends only what stood when its parent died."""
+        threads = Path(f"/proc/{pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
     def gone(pid: int) -> bool:
         try:
